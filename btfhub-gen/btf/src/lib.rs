@@ -1,0 +1,2 @@
+//! The BPF Type Format.
+#![forbid(unsafe_code)]

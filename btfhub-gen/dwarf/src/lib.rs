@@ -1,0 +1,2 @@
+//! DWARF to BTF.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! BTF for every kernel.

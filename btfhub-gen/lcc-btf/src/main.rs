@@ -1,0 +1,2 @@
+//! BTF for every kernel, from its own debug information.
+fn main() {}
