@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel structures that the programs read, each cut to the members in use. CO-RE finds every member by its
+ * name in the target's BTF: order, offsets and sizes here mean nothing. What is named or typed differently in
+ * some kernel stands in compat.bpf.h.
+ *
+ * It takes the place of a generated vmlinux.h, and of linux/types.h and linux/bpf.h, which need the build
+ * machine's architecture.
+ */
+#ifndef LCC_KERNEL_TYPES_H
+#define LCC_KERNEL_TYPES_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef signed short __s16;
+typedef unsigned short __u16;
+typedef signed int __s32;
+typedef unsigned int __u32;
+typedef signed long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef __u16 __sum16;
+typedef _Bool bool;
+
+/* include/uapi/linux/bpf.h */
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+};
+#define BPF_ANY 0ULL
+#define BPF_F_CURRENT_CPU 0xffffffffULL
+
+/* include/linux/socket.h, include/uapi/linux/{if_ether,in,icmp,icmpv6}.h, include/net/tcp_states.h */
+enum {
+	AF_INET = 2,
+	AF_INET6 = 10,
+	ETH_P_IP = 0x0800,
+	ETH_P_IPV6 = 0x86DD,
+	IPPROTO_ICMP = 1,
+	IPPROTO_TCP = 6,
+	IPPROTO_ICMPV6 = 58,
+	ICMP_ECHOREPLY = 0,
+	ICMP_ECHO = 8,
+	ICMPV6_ECHO_REQUEST = 128,
+	ICMPV6_ECHO_REPLY = 129,
+	TCP_ESTABLISHED = 1,
+	TCP_CLOSE = 7,
+	TASK_COMM_LEN = 16,
+	IFNAMSIZ = 16,
+	TCP_CA_NAME_MAX = 16,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_sndbuf;
+	int sk_wmem_queued;
+	__u32 sk_mark;
+	kuid_t sk_uid;
+	__u16 sk_protocol;
+	__u8 sk_userlocks : 4;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+	__u8 tos;
+};
+
+struct tcp_congestion_ops {
+	char name[TCP_CA_NAME_MAX];
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	const struct tcp_congestion_ops *icsk_ca_ops;
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_retransmits;
+};
+
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 snd_nxt;
+	__u32 srtt_us;
+	struct minmax rtt_min;
+	__u32 mss_cache;
+	__u32 snd_cwnd;
+	__u32 packets_out;
+	__u32 retrans_out;
+	__u32 total_retrans;
+	__u32 reordering;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u8 nonagle : 4;
+};
+
+struct net_device {
+	char name[IFNAMSIZ];
+	int ifindex;
+	unsigned int mtu;
+	possible_net_t nd_net;
+};
+
+struct sk_buff {
+	struct sock *sk;
+	struct net_device *dev;
+	unsigned int len;
+	unsigned int data_len;
+	__u8 pkt_type : 3;
+	__be16 protocol;
+	__u32 mark;
+	int skb_iif;
+	__u16 transport_header;
+	__u16 network_header;
+	unsigned char *head;
+};
+
+/* The byte order of the two bitfields is the target's: CO-RE finds them by name. */
+struct iphdr {
+	__u8 ihl : 4, version : 4;
+	__u8 tos;
+	__u8 ttl;
+	__u8 protocol;
+	__be32 saddr;
+	__be32 daddr;
+};
+
+struct ipv6hdr {
+	__u8 nexthdr;
+	__u8 hop_limit;
+	struct in6_addr saddr;
+	struct in6_addr daddr;
+};
+
+struct icmphdr {
+	__u8 type;
+	__u8 code;
+	union {
+		struct {
+			__be16 id;
+			__be16 sequence;
+		} echo;
+	} un;
+};
+
+struct icmpv6_echo {
+	__be16 identifier;
+	__be16 sequence;
+};
+
+struct icmp6hdr {
+	__u8 icmp6_type;
+	__u8 icmp6_code;
+	union {
+		struct icmpv6_echo u_echo;
+	} icmp6_dataun;
+};
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+
+struct thread_info {
+	__u32 cpu;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct net *net_ns;
+	struct pid_namespace *pid_ns_for_children;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+typedef struct {
+	long counter;
+} atomic_long_t;
+
+struct percpu_counter {
+	__s64 count;
+};
+
+struct mm_struct {
+	unsigned long total_vm;
+	struct percpu_counter rss_stat[4];
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int __state;
+	int on_cpu;
+	int prio;
+	int static_prio;
+	struct sched_entity se;
+	struct mm_struct *mm;
+	unsigned int in_execve : 1;
+	int pid;
+	int tgid;
+	struct task_struct *real_parent;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	__u64 start_boottime;
+	char comm[TASK_COMM_LEN];
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
+};
+
+#pragma clang attribute pop
+
+/* include/net/dropreason-core.h: only the names count, the values are the target's. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_NOT_SPECIFIED = 1,
+	SKB_DROP_REASON_NETFILTER_DROP = 2,
+	SKB_DROP_REASON_ICMP_CSUM = 3,
+};
+
+/* include/uapi/linux/bpf.h: likewise. */
+enum bpf_func_id {
+	BPF_FUNC_ktime_get_boot_ns = 125,
+	BPF_FUNC_get_current_cgroup_id = 80,
+};
+
+/* include/linux/mm_types_task.h: likewise. */
+enum {
+	MM_FILEPAGES,
+	MM_ANONPAGES,
+};
+
+#endif
