@@ -1,2 +1,71 @@
-//! Runs everything.
-fn main() {}
+//! `cargo xtask`: the one way to run everything in this repository.
+//!
+//! ```text
+//! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, cargo test
+//!                     ├─> demo      the main job on this machine's kernel and on data/btf
+//!                     └─> bench     against pahole, bpftool, gimli and btf-rs
+//! kernels ────────────┴─> data      real kernel packages in the cache -> data/btf
+//! ```
+//!
+//! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
+
+mod objects;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The one way to run everything in this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on a Debian machine: clang, llvm, bpftool, dwarves, …
+    Setup {
+        /// Only say what is missing (exit 1 if anything is).
+        #[arg(long)]
+        check: bool,
+    },
+    /// Compile the project's BPF objects into target/bpf.
+    Objects,
+    /// Everything CI checks; the last lines are cargo test's.
+    Test(test::Args),
+    /// Layering, licences, and what must never be committed.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup { check: true } => return setup::check(),
+        Command::Setup { check: false } => setup::install_missing()?,
+        Command::Objects => {
+            setup::install_missing()?;
+            for object in objects::build()? {
+                println!("{}", object.display());
+            }
+        }
+        Command::Test(args) => return test::run(&args),
+        Command::Tidy => return tidy::run(),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,140 @@
+//! Installs what a bare Debian 12 lacks: only what is missing, saying what it does and why.
+
+use crate::{process, workspace};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// How to see that a need is met, whichever package or distribution met it.
+enum Probe {
+    Program(&'static str),
+    /// Any one of these files.
+    File(&'static [&'static str]),
+}
+
+/// One Debian package and the reason it is needed.
+struct Need {
+    package: &'static str,
+    probe: Probe,
+    why: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { package: "clang", probe: Probe::Program("clang"), why: "compiles the BPF objects and the DWARF fixtures" },
+    Need {
+        package: "llvm",
+        probe: Probe::Program("llvm-strip"),
+        why: "strips the BPF objects; llvm-dwp, llvm-dwarfdump for the fixtures",
+    },
+    Need { package: "gcc", probe: Probe::Program("gcc"), why: "compiles the DWARF fixtures that clang cannot make" },
+    Need { package: "g++", probe: Probe::Program("g++"), why: "builds libFuzzer's runtime" },
+    Need {
+        package: "libc6-dev",
+        probe: Probe::File(&["/usr/include/stdio.h"]),
+        why: "C headers for libFuzzer's runtime and for bundled liblzma and libzstd",
+    },
+    Need {
+        package: "linux-libc-dev",
+        probe: Probe::File(&["/usr/include/linux/bpf.h"]),
+        why: "linux/bpf.h, which libbpf's headers include",
+    },
+    Need {
+        package: "libbpf-dev",
+        probe: Probe::File(&["/usr/include/bpf/bpf_core_read.h"]),
+        why: "bpf_core_read.h for the BPF objects; libbpf is the oracle for relocation",
+    },
+    Need {
+        package: "libelf-dev",
+        probe: Probe::File(&["/usr/include/libelf.h"]),
+        why: "libbpf's dependency when a test links it",
+    },
+    Need { package: "pkg-config", probe: Probe::Program("pkg-config"), why: "finds libbpf when a test links it" },
+    Need { package: "bpftool", probe: Probe::Program("bpftool"), why: "oracle for BTF dumps and for minimal BTF" },
+    Need { package: "dwarves", probe: Probe::Program("pahole"), why: "pahole is the oracle for DWARF to BTF" },
+    Need { package: "dwz", probe: Probe::Program("dwz"), why: "makes the partial-unit fixtures" },
+    Need {
+        package: "binutils",
+        probe: Probe::Program("objcopy"),
+        why: "compresses and strips debug sections in the fixtures",
+    },
+    Need { package: "xz-utils", probe: Probe::Program("xz"), why: "the tests make BTFHub archives with it" },
+];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self.probe {
+            Probe::Program(name) => process::find_program(name).is_some(),
+            Probe::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
+        }
+    }
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !need.is_met()).collect()
+}
+
+/// Says what is missing; exit 1 if anything is.
+///
+/// # Errors
+/// None today; the signature is every subcommand's.
+pub(crate) fn check() -> Result<ExitCode> {
+    let missing = missing();
+    for need in &missing {
+        println!("missing: {:<16} {}", need.package, need.why);
+    }
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Installs what is missing by apt-get, on Debian and its kin, as root.
+///
+/// # Errors
+/// Not root, no apt-get (the message says what to install), apt-get failed, or a need is still unmet after it.
+pub(crate) fn install_missing() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("setup: this machine lacks");
+    for need in &missing {
+        eprintln!("  {:<16} {}", need.package, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    install_packages(&packages)?;
+    let left: Vec<&str> = missing.iter().filter(|need| !need.is_met()).map(|need| need.package).collect();
+    if !left.is_empty() {
+        bail!("setup: apt-get succeeded, but what these packages should bring is still missing: {}", left.join(" "));
+    }
+    Ok(())
+}
+
+/// `apt-get update` once, then `apt-get install` of these packages.
+fn install_packages(packages: &[&str]) -> Result<()> {
+    let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "));
+    if process::find_program("apt-get").is_none() {
+        bail!("setup: no apt-get here; install by your package manager what Debian calls: {}", packages.join(" "));
+    }
+    if !is_root()? {
+        bail!("setup: not root; run as root: {by_hand}");
+    }
+    eprintln!("setup: as root: {by_hand}");
+    let root = workspace::root()?;
+    let apt_get = || {
+        let mut command = process::command("apt-get", &root);
+        // apt's chatter belongs with the diagnostics, not with the data on stdout.
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
+        command
+    };
+    process::run(apt_get().args(["-qq", "update"]))?;
+    process::run(
+        apt_get()
+            .args(["-qq", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"])
+            .args(["install", "--no-install-recommends"])
+            .args(packages),
+    )
+}
+
+fn is_root() -> Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    Ok(effective == Some("0"))
+}

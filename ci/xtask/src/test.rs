@@ -1,0 +1,57 @@
+//! `cargo xtask test`: everything CI checks. Cargo test comes last, so that its results are the last lines.
+
+use crate::{objects, process, setup, tidy, workspace};
+use anyhow::Result;
+use std::process::{Command, ExitCode};
+
+/// What to check.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Passed on to cargo test.
+    #[arg(last = true)]
+    cargo_test: Vec<String>,
+}
+
+/// Runs every stage, also after a failed one, so that one run shows all that is wrong.
+///
+/// # Errors
+/// The set-up or the compilation of the objects failed; without them the other stages say nothing.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::install_missing()?;
+    objects::build()?;
+    let root = workspace::root()?;
+    let cargo = || process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &root);
+    let mut failed = Vec::new();
+    let mut stage = |name: &'static str, result: Result<()>| {
+        if let Err(error) = result {
+            eprintln!("test: {name}: {error:#}");
+            failed.push(name);
+        }
+    };
+
+    stage("tidy", tidy::check());
+    if component_works(cargo().args(["fmt", "--version"])) {
+        stage("fmt", process::run(cargo().args(["fmt", "--all", "--check"])));
+    } else {
+        eprintln!("test: fmt: skipped, this toolchain has no rustfmt");
+    }
+    if component_works(cargo().args(["clippy", "--version"])) {
+        stage("clippy", process::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])));
+    } else {
+        eprintln!("test: clippy: skipped, this toolchain has no clippy");
+    }
+    stage(
+        "cargo test",
+        process::run(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test)),
+    );
+
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("test: failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn component_works(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
