@@ -1,0 +1,488 @@
+//! Opening BTF: the header, the bounds of the sections, and the offset of every record. Types are decoded later, on demand.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, Result};
+use crate::index::NameIndex;
+use crate::raw::{
+    ByteSize, Endian, HEADER_LEN, HEADER_LEN_LAYOUT, Info, Kind, KindLayout, MAGIC, RECORD_LEN, StrOffset, TypeId,
+    VERSION,
+};
+use crate::types::Type;
+
+const HEADER: &str = "BTF header";
+const TYPES: &str = "BTF types";
+const STRINGS: &str = "BTF strings";
+const LAYOUT: &str = "BTF layout";
+
+/// One BTF, raw or on top of a base. Cheap to open (record headers are scanned, nothing is decoded), shared freely between
+/// threads.
+pub struct Btf<'a> {
+    pub(crate) data: Cow<'a, [u8]>,
+    pub(crate) endian: Endian,
+    types: Range<usize>,
+    strings: Range<usize>,
+    layout: Vec<KindLayout>,
+    /// Start of each record relative to the type section, and the end of the last.
+    offsets: Vec<u32>,
+    pub(crate) first_id: u32,
+    str_start: u32,
+    base: Option<Arc<Btf<'a>>>,
+    diagnostics: Vec<Diagnostic>,
+    pub(crate) names: OnceLock<NameIndex>,
+    pub(crate) scans: AtomicU32,
+    pub(crate) pointer_size: OnceLock<ByteSize>,
+}
+
+/// Something odd that did not stop the reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Diagnostic {
+    /// A record of an unknown kind, and no layout section that tells its length: the types from here on cannot be read.
+    UnknownKind {
+        /// The kind's number.
+        kind: u8,
+        /// The first id that cannot be read.
+        id: TypeId,
+        /// Offset of the record in the type section, in bytes.
+        offset: u32,
+        /// Bytes of the type section that were left unread.
+        unread: u32,
+    },
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Diagnostic::UnknownKind { kind, id, offset, unread } => write!(
+                f,
+                "BTF types at offset {offset:#x}: type {id} has the unknown kind {kind} and no layout section tells its length; \
+                 it and the {unread} bytes from it on were not read"
+            ),
+        }
+    }
+}
+
+/// A type record as it lies in the file: the fixed words, and the bytes that follow them.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The type's id.
+    pub id: TypeId,
+    /// Offset of its name, 0 for none.
+    pub name: StrOffset,
+    /// Kind, element count and flag.
+    pub info: Info,
+    /// The third word: a size in bytes or a type id, by the kind.
+    pub size_or_type: u32,
+    /// What follows the fixed part, of the length that the kind has.
+    pub payload: &'a [u8],
+    /// Byte order of the words.
+    pub endian: Endian,
+}
+
+impl Record<'_> {
+    /// Word `index` of the payload; 0 beyond its end.
+    #[inline]
+    pub fn word(&self, index: usize) -> u32 {
+        self.endian.u32_at(self.payload, index * 4).unwrap_or(0)
+    }
+}
+
+impl<'a> Btf<'a> {
+    /// Opens raw BTF (`/sys/kernel/btf/vmlinux`, a `.btf` file, the contents of a `.BTF` section) that has no base.
+    ///
+    /// # Errors
+    /// [`Error::Magic`], or [`Error::Format`] for a truncated or inconsistent header, section or record.
+    pub fn parse(data: &'a [u8]) -> Result<Btf<'a>> {
+        Btf::open(Cow::Borrowed(data), None)
+    }
+
+    /// Like [`Btf::parse`], for bytes that the result is to own.
+    ///
+    /// # Errors
+    /// As for [`Btf::parse`].
+    pub fn parse_owned(data: Vec<u8>) -> Result<Btf<'a>> {
+        Btf::open(Cow::Owned(data), None)
+    }
+
+    /// Opens split BTF (a kernel module's) over the base that its ids and strings count on from.
+    ///
+    /// # Errors
+    /// As for [`Btf::parse`]; also where the base has another byte order or could itself not be read to its end.
+    pub fn parse_split(data: &'a [u8], base: Arc<Btf<'a>>) -> Result<Btf<'a>> {
+        Btf::open(Cow::Borrowed(data), Some(base))
+    }
+
+    /// Like [`Btf::parse_split`], for bytes that the result is to own.
+    ///
+    /// # Errors
+    /// As for [`Btf::parse_split`].
+    pub fn parse_split_owned(data: Vec<u8>, base: Arc<Btf<'a>>) -> Result<Btf<'a>> {
+        Btf::open(Cow::Owned(data), Some(base))
+    }
+
+    fn open(data: Cow<'a, [u8]>, base: Option<Arc<Btf<'a>>>) -> Result<Btf<'a>> {
+        let header = Header::read(&data)?;
+        let (mut first_id, mut str_start) = (1, 0);
+        if let Some(base) = &base {
+            if base.endian != header.endian {
+                return Err(Error::format(HEADER, 0u32, "split BTF has another byte order than its base"));
+            }
+            if let Some(diagnostic) = base.diagnostics.first() {
+                return Err(Error::format(
+                    HEADER,
+                    0u32,
+                    format!("split BTF needs the whole of its base: {diagnostic}"),
+                ));
+            }
+            first_id = base.end_id().0;
+            str_start = base.str_end()?;
+        }
+        let strings = &data[header.strings.clone()];
+        check_strings(strings, base.is_some())?;
+        let layout = read_layout(&data[header.layout.clone()])?;
+        let inherited = base.as_ref().map_or(&[][..], |base| &base.layout);
+        let layout_in_use = if layout.is_empty() { inherited } else { &layout };
+        let types = &data[header.types.clone()];
+        let mut offsets = Vec::with_capacity(types.len() / 28 + 2);
+        let stop = match header.endian {
+            Endian::Little => scan::<false>(types, layout_in_use, &mut offsets),
+            Endian::Big => scan::<true>(types, layout_in_use, &mut offsets),
+        }?;
+        if (offsets.len() as u64 - 1) + u64::from(first_id) > u64::from(u32::MAX >> 1) {
+            return Err(Error::format(TYPES, 0u32, "more than 2^31 types"));
+        }
+        let diagnostics = stop.map(|kind| {
+            let offset = *offsets.last().unwrap_or(&0);
+            let id = TypeId(first_id + offsets.len() as u32 - 1);
+            Diagnostic::UnknownKind { kind, id, offset, unread: types.len() as u32 - offset }
+        });
+        let layout = if layout.is_empty() { inherited.to_vec() } else { layout };
+        Ok(Btf {
+            endian: header.endian,
+            types: header.types,
+            strings: header.strings,
+            layout,
+            offsets,
+            first_id,
+            str_start,
+            base,
+            diagnostics: diagnostics.into_iter().collect(),
+            names: OnceLock::new(),
+            scans: AtomicU32::new(0),
+            pointer_size: OnceLock::new(),
+            data,
+        })
+    }
+
+    /// Number of types in this BTF alone, without `void` and without its base's.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether this BTF has no type of its own.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ids of this BTF's own types, ascending; a base's are [`Btf::base`]'s.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = TypeId> + DoubleEndedIterator + Clone + use<> {
+        let first = self.first_id as usize;
+        (first..first + self.len()).map(|id| TypeId(id as u32))
+    }
+
+    /// Ids of the base's types and this BTF's, ascending, without `void`.
+    pub fn all_ids(&self) -> impl ExactSizeIterator<Item = TypeId> + DoubleEndedIterator + Clone + use<> {
+        (1..self.end_id().0 as usize).map(|id| TypeId(id as u32))
+    }
+
+    /// The first id of this BTF's own types: 1, or one more than the base's last.
+    pub fn first_id(&self) -> TypeId {
+        TypeId(self.first_id)
+    }
+
+    /// One more than the last id.
+    pub fn end_id(&self) -> TypeId {
+        TypeId(self.first_id + self.len() as u32)
+    }
+
+    /// The base that this split BTF was opened over.
+    pub fn base(&self) -> Option<&Arc<Btf<'a>>> {
+        self.base.as_ref()
+    }
+
+    /// Byte order of the machine described.
+    pub fn endian(&self) -> Endian {
+        self.endian
+    }
+
+    /// The bytes this was opened from.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// What was odd about the input without stopping the reading.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// Length in bytes of this BTF's own string section.
+    pub fn str_len(&self) -> u32 {
+        self.strings.len() as u32
+    }
+
+    /// Offset of the first string of this BTF's own section: 0, or the total length of the base's.
+    pub fn str_start(&self) -> StrOffset {
+        StrOffset(self.str_start)
+    }
+
+    fn str_end(&self) -> Result<u32> {
+        self.str_start
+            .checked_add(self.str_len())
+            .ok_or_else(|| Error::format(STRINGS, 0u32, "string sections of base and split BTF exceed 4 GiB"))
+    }
+
+    pub(crate) fn own_strings(&self) -> &[u8] {
+        &self.data[self.strings.clone()]
+    }
+
+    pub(crate) fn own_types(&self) -> (&[u8], &[u32]) {
+        (&self.data[self.types.clone()], &self.offsets)
+    }
+
+    /// The record of a type as it lies in the file.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchType`], also for `void`, which has no record.
+    #[inline]
+    pub fn record(&self, id: TypeId) -> Result<Record<'_>> {
+        let mut btf = self;
+        while id.0 < btf.first_id {
+            match &btf.base {
+                Some(base) => btf = base,
+                None => return Err(self.no_such_type(id)),
+            }
+        }
+        let index = (id.0 - btf.first_id) as usize;
+        let (Some(&start), Some(&end)) = (btf.offsets.get(index), btf.offsets.get(index + 1)) else {
+            return Err(self.no_such_type(id));
+        };
+        // The scan at opening has seen that every record is whole.
+        let bytes = &btf.data[btf.types.start + start as usize..btf.types.start + end as usize];
+        let (fixed, payload) = bytes.split_first_chunk::<RECORD_LEN>().ok_or_else(|| self.no_such_type(id))?;
+        let word = |at: usize| btf.endian.u32([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+        Ok(Record {
+            id,
+            name: StrOffset(word(0)),
+            info: Info(word(4)),
+            size_or_type: word(8),
+            payload,
+            endian: btf.endian,
+        })
+    }
+
+    /// Offset in bytes of a type's record in the type section of the BTF that holds it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchType`].
+    pub fn record_offset(&self, id: TypeId) -> Result<u32> {
+        let mut btf = self;
+        while id.0 < btf.first_id {
+            btf = btf.base.as_ref().ok_or_else(|| self.no_such_type(id))?;
+        }
+        let index = (id.0 - btf.first_id) as usize;
+        if index >= btf.len() { Err(self.no_such_type(id)) } else { Ok(btf.offsets[index]) }
+    }
+
+    fn no_such_type(&self, id: TypeId) -> Error {
+        Error::NoSuchType { id, last: TypeId(self.end_id().0 - 1) }
+    }
+
+    /// The kind of a type, without decoding it; `None` for `void`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchType`].
+    #[inline]
+    pub fn kind_of(&self, id: TypeId) -> Result<Option<Kind>> {
+        if id.is_void() { Ok(None) } else { Ok(Some(self.record(id)?.info.kind())) }
+    }
+
+    /// The name of a type, empty where it has none.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchType`], or a bad string as for [`Btf::str`].
+    pub fn name_of(&self, id: TypeId) -> Result<&str> {
+        if id.is_void() { Ok("") } else { self.str(self.record(id)?.name) }
+    }
+
+    /// Decodes a type.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchType`], a bad name as for [`Btf::str`], or [`Error::Format`] for a field out of its range.
+    pub fn ty(&self, id: TypeId) -> Result<Type<'_>> {
+        if id.is_void() { Ok(Type::Void) } else { Type::decode(self, self.record(id)?) }
+    }
+
+    /// The string at an offset.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the offset lies beyond the string section or the string is not UTF-8.
+    #[inline]
+    pub fn str(&self, at: StrOffset) -> Result<&str> {
+        let bytes = self.str_bytes(at)?;
+        std::str::from_utf8(bytes).map_err(|e| {
+            Error::format(STRINGS, at.0 as usize + e.valid_up_to(), format!("the name at {:#x} is not UTF-8", at.0))
+        })
+    }
+
+    /// The bytes of the string at an offset, without the terminating NUL, UTF-8 or not.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the offset lies beyond the string section.
+    #[inline]
+    pub fn str_bytes(&self, at: StrOffset) -> Result<&[u8]> {
+        if at == StrOffset::EMPTY {
+            return Ok(b"");
+        }
+        let mut btf = self;
+        while at.0 < btf.str_start {
+            match &btf.base {
+                Some(base) => btf = base,
+                None => break,
+            }
+        }
+        let tail = btf.own_strings().get((at.0 - btf.str_start) as usize..).filter(|tail| !tail.is_empty());
+        let Some(tail) = tail else {
+            let len = u64::from(self.str_start) + u64::from(self.str_len());
+            return Err(Error::format(STRINGS, at.0, format!("offset beyond the section of {len} bytes")));
+        };
+        Ok(&tail[..memchr::memchr(0, tail).unwrap_or(tail.len())])
+    }
+}
+
+impl fmt::Debug for Btf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Btf")
+            .field("endian", &self.endian)
+            .field("first_id", &self.first_id)
+            .field("types", &self.len())
+            .field("str_len", &self.str_len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The header's sections as ranges of the file, checked to lie in it.
+struct Header {
+    endian: Endian,
+    types: Range<usize>,
+    strings: Range<usize>,
+    layout: Range<usize>,
+}
+
+impl Header {
+    fn read(data: &[u8]) -> Result<Header> {
+        let found = data[..data.len().min(2)].to_vec();
+        let endian = match *found {
+            [a, b] if u16::from_le_bytes([a, b]) == MAGIC => Endian::Little,
+            [a, b] if u16::from_be_bytes([a, b]) == MAGIC => Endian::Big,
+            _ => return Err(Error::Magic { found }),
+        };
+        let word = |at: usize| {
+            let short = || Error::format(HEADER, at, format!("header cut off: the file has {} bytes", data.len()));
+            endian.u32_at(data, at).ok_or_else(short)
+        };
+        let hdr_len = word(4)?;
+        if data[2] != VERSION {
+            return Err(Error::format(HEADER, 2u32, format!("version {} is not supported", data[2])));
+        }
+        if hdr_len < HEADER_LEN {
+            return Err(Error::format(HEADER, 4u32, format!("header length {hdr_len} is less than {HEADER_LEN}")));
+        }
+        if hdr_len as usize > data.len() {
+            let reason = format!("header length {hdr_len} exceeds the file's {} bytes", data.len());
+            return Err(Error::format(HEADER, 4u32, reason));
+        }
+        let section = |at: usize, name: &str| -> Result<Range<usize>> {
+            let (offset, len) = (word(at)?, word(at + 4)?);
+            let start = u64::from(hdr_len) + u64::from(offset);
+            let end = start + u64::from(len);
+            if end > data.len() as u64 {
+                let reason = format!("{name} section ends at {end}, beyond the file's {} bytes", data.len());
+                return Err(Error::format(HEADER, at, reason));
+            }
+            Ok(start as usize..end as usize)
+        };
+        let types = section(8, "type")?;
+        let strings = section(16, "string")?;
+        let mut layout = 0..0;
+        if hdr_len >= HEADER_LEN_LAYOUT && word(28)? != 0 {
+            layout = section(24, "layout")?;
+        }
+        if !(types.start - hdr_len as usize).is_multiple_of(4) {
+            return Err(Error::format(HEADER, 8u32, "type section is not aligned to 4 bytes"));
+        }
+        if types.start < strings.end && strings.start < types.end && !types.is_empty() && !strings.is_empty() {
+            return Err(Error::format(HEADER, 16u32, "type and string section overlap"));
+        }
+        Ok(Header { endian, types, strings, layout })
+    }
+}
+
+fn check_strings(strings: &[u8], split: bool) -> Result<()> {
+    match (strings.first(), strings.last()) {
+        (None, _) if split => Ok(()),
+        (None, _) => Err(Error::format(STRINGS, 0u32, "section is empty")),
+        (Some(&first), _) if first != 0 && !split => Err(Error::format(
+            STRINGS,
+            0u32,
+            "section does not start with the empty string; is this split BTF without its base?",
+        )),
+        (_, Some(&last)) if last != 0 => Err(Error::format(STRINGS, strings.len() - 1, "last string has no end")),
+        _ => Ok(()),
+    }
+}
+
+fn read_layout(section: &[u8]) -> Result<Vec<KindLayout>> {
+    if !section.len().is_multiple_of(4) {
+        return Err(Error::format(LAYOUT, 0u32, format!("length {} is not a multiple of 4", section.len())));
+    }
+    Ok(section.chunks_exact(4).map(|entry| KindLayout { info_size: entry[0], element_size: entry[1] }).collect())
+}
+
+/// Fills `offsets` with the start of every record and the end of the last. `Ok(Some(kind))` where an unknown kind stopped it.
+fn scan<const BIG: bool>(types: &[u8], layout: &[KindLayout], offsets: &mut Vec<u32>) -> Result<Option<u8>> {
+    let endian = if BIG { Endian::Big } else { Endian::Little };
+    let mut at = 0;
+    while at < types.len() {
+        offsets.push(at as u32);
+        let Some(fixed) = types[at..].first_chunk::<RECORD_LEN>() else {
+            return Err(Error::format(TYPES, at, format!("record {} is cut off", offsets.len())));
+        };
+        let info = Info(endian.u32([fixed[4], fixed[5], fixed[6], fixed[7]]));
+        let kind = info.kind();
+        let known = match kind.layout() {
+            Some(layout) => layout,
+            None => match layout.get(usize::from(kind.raw())) {
+                _ if kind.raw() == 0 => {
+                    return Err(Error::format(TYPES, at, format!("record {} has kind 0", offsets.len())));
+                }
+                Some(found) if found.info_size % 4 == 0 && found.element_size % 4 == 0 => *found,
+                _ => return Ok(Some(kind.raw())),
+            },
+        };
+        let vlen = if known.element_size == 0 { 0 } else { info.vlen() };
+        let len = known.record_len(vlen);
+        if len > types.len() - at {
+            let reason =
+                format!("record {} ({kind}, {len} bytes) exceeds the section's {} bytes", offsets.len(), types.len());
+            return Err(Error::format(TYPES, at, reason));
+        }
+        at += len;
+    }
+    offsets.push(at as u32);
+    Ok(None)
+}
