@@ -30,6 +30,7 @@ pub mod index;
 pub mod parse;
 pub mod raw;
 pub mod resolve;
+pub mod surface;
 pub mod types;
 pub mod write;
 

@@ -282,5 +282,8 @@ fn what_the_format_cannot_hold_is_an_error() {
 
     let mut out = Builder::new(Endian::Big);
     out.enum_(StrOffset::EMPTY, ByteSize(4), true, [EnumValueDef { name: StrOffset::EMPTY, value: 1 << 31 }]);
-    assert_eq!(out.finish().unwrap_err().to_string(), "cannot write type 1: enumerator 2147483648 does not fit 32 bits");
+    assert_eq!(
+        out.finish().unwrap_err().to_string(),
+        "cannot write type 1: enumerator 2147483648 does not fit 32 bits"
+    );
 }
