@@ -18,7 +18,7 @@ pub fn essential_name(name: &str) -> &str {
     &name[..essential_len(name.as_bytes())]
 }
 
-fn essential_len(name: &[u8]) -> usize {
+pub(crate) fn essential_len(name: &[u8]) -> usize {
     let is_separator = |w: &[u8]| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_';
     name.windows(5).rposition(is_separator).map_or(name.len(), |at| at + 1)
 }

@@ -24,9 +24,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod core_relo;
 pub mod elf;
 pub mod error;
+pub mod ext;
 pub mod index;
+pub mod insn;
+pub mod object_file;
 pub mod parse;
 pub mod raw;
 pub mod resolve;

@@ -1,0 +1,28 @@
+//! CO-RE relocations: what a BPF object asks of a kernel's types, and what the answer is.
+//!
+//! ```text
+//! ObjectFile ─ relocation ─▶ AccessSpec (local) ─▶ candidates of the same name ─▶ AccessSpec (target) ─▶ Outcome ─▶ patch
+//! ```
+//!
+//! The semantics are libbpf's, from `src/relo_core.c` as of 2026-07; each function names its counterpart.
+
+mod candidates;
+mod compat;
+mod kind;
+mod matching;
+mod patch;
+mod refusal;
+mod resolve;
+mod spec;
+mod target_spec;
+mod value;
+pub(crate) mod words;
+
+pub use candidates::{Candidate, Candidates, Module, Origin, Target};
+pub use kind::CoreReloKind;
+pub use patch::patch;
+pub use refusal::Refusal;
+pub use resolve::{Resolution, resolve_object, search_candidates};
+pub use spec::{AccessSpec, Accessor, MAX_ELEMENTS};
+pub use target_spec::Mismatch;
+pub use value::Outcome;

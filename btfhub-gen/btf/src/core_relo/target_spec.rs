@@ -1,0 +1,232 @@
+//! Finding a local access in a candidate type of the target: libbpf's `bpf_core_spec_match`.
+
+use super::compat::{Node, Observer, fields_are_compatible, types_are_compatible};
+use super::kind::{CoreReloKind, Family};
+use super::matching::types_match;
+use super::refusal::Refusal;
+use super::spec::{AccessSpec, Accessor, MAX_ELEMENTS, element_bits, is_flexible};
+use super::words::{self, stripped};
+use crate::index::essential_len;
+use crate::parse::Btf;
+use crate::raw::{Kind, StrOffset, TypeId};
+
+/// Why a candidate is none, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// No type of that name and kind.
+    NoType,
+    /// The type of that name is not compatible, or does not match.
+    Type,
+    /// The candidate, or what is reached in it, is no struct or union.
+    NotComposite {
+        /// Which accessor of the local access failed.
+        accessor: usize,
+    },
+    /// No member of that name.
+    NoMember {
+        /// Which accessor of the local access failed.
+        accessor: usize,
+    },
+    /// The member of that name has a type of another kind.
+    Member {
+        /// Which accessor of the local access failed.
+        accessor: usize,
+        /// The local member's kind, `None` for `void`.
+        local: Option<Kind>,
+        /// The target member's kind.
+        target: Option<Kind>,
+    },
+    /// What is indexed is no array.
+    NotArray {
+        /// Which accessor of the local access failed.
+        accessor: usize,
+    },
+    /// The array is shorter.
+    OutOfBounds {
+        /// Which accessor of the local access failed.
+        accessor: usize,
+        /// The array's length in the target.
+        len: u32,
+    },
+    /// The candidate is no enumeration.
+    NotEnum,
+    /// The enumeration has no enumerator of that name.
+    NoEnumerator,
+}
+
+/// Members looked at in one candidate at most: a bound for types made to branch at every level.
+const MAX_STEPS: u32 = 1 << 20;
+
+/// Looks for the local access in candidate `root` of `target`. `Ok(Ok(..))` is the same access in the target.
+pub(crate) fn match_candidate(
+    local: &Btf<'_>,
+    spec: &AccessSpec,
+    target: &Btf<'_>,
+    root: TypeId,
+    observer: &mut impl Observer,
+) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
+    let found = AccessSpec::new(root, spec.kind);
+    match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
+        Family::Type => {
+            let (a, b) = (Node::new(local, spec.root), Node::new(target, root));
+            let compatible = match spec.kind {
+                CoreReloKind::TypeMatches => types_match(a, b, observer)?,
+                _ => types_are_compatible(a, b, observer)?,
+            };
+            Ok(if compatible { Ok(found) } else { Err(Mismatch::Type) })
+        }
+        Family::Enumval => match_enumerator(local, spec, target, found, observer),
+        Family::Field => FieldSearch { local, target, found, steps: MAX_STEPS, observer }.run(spec),
+    }
+}
+
+fn match_enumerator(
+    local: &Btf<'_>,
+    spec: &AccessSpec,
+    target: &Btf<'_>,
+    mut found: AccessSpec,
+    observer: &mut impl Observer,
+) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
+    let (ty, record) = stripped(target, found.root)?;
+    let Some(record) = record.filter(|record| record.info.kind().is_enum()) else {
+        return Ok(Err(Mismatch::NotEnum));
+    };
+    let name = spec.accessors.first().and_then(|first| first.name).unwrap_or(StrOffset::EMPTY);
+    let wanted = local.str_bytes(name)?;
+    let wanted = &wanted[..essential_len(wanted)];
+    for index in 0..record.info.vlen() {
+        let name = words::enumerator_name(&record, index);
+        let bytes = target.str_bytes(name)?;
+        // The comparison of the prefix first: it is the cheap one.
+        if bytes.starts_with(wanted) && essential_len(bytes) == wanted.len() {
+            observer.ty(found.root);
+            observer.enumerator(ty, index);
+            found.accessors.push(Accessor { ty, index, name: Some(name) });
+            found.raw.push(index);
+            return Ok(Ok(found));
+        }
+    }
+    Ok(Err(Mismatch::NoEnumerator))
+}
+
+/// The search for a field: the target's access as found so far.
+struct FieldSearch<'s, 'l, 't, O> {
+    local: &'s Btf<'l>,
+    target: &'s Btf<'t>,
+    found: AccessSpec,
+    steps: u32,
+    observer: &'s mut O,
+}
+
+/// What the search for one member of a composite came to.
+enum MemberSearch {
+    /// Found; its type.
+    Found(TypeId),
+    /// There is one of that name, of another kind. The search in the composite ends.
+    Incompatible(Option<Kind>, Option<Kind>),
+    Absent,
+    NotComposite,
+}
+
+impl<O: Observer> FieldSearch<'_, '_, '_, O> {
+    fn run(mut self, spec: &AccessSpec) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
+        let mut id = self.found.root;
+        self.observer.ty(id);
+        for (accessor, step) in spec.accessors.iter().enumerate() {
+            let (ty, record) = stripped(self.target, id)?;
+            id = ty;
+            self.observer.ty(id);
+            if let Some(name) = step.name {
+                let composite = self.local.record(step.ty)?;
+                let local_type = words::member(&composite, step.index).ty;
+                let name = self.local.str_bytes(name)?;
+                match self.find_member(name, local_type, id)? {
+                    MemberSearch::Found(ty) => {
+                        self.observer.ty(ty);
+                        id = ty;
+                    }
+                    MemberSearch::Incompatible(local, target) => {
+                        return Ok(Err(Mismatch::Member { accessor, local, target }));
+                    }
+                    MemberSearch::Absent => return Ok(Err(Mismatch::NoMember { accessor })),
+                    MemberSearch::NotComposite => return Ok(Err(Mismatch::NotComposite { accessor })),
+                }
+                continue;
+            }
+            if accessor > 0 {
+                let Some(record) = record.filter(|record| record.info.kind() == Kind::Array) else {
+                    return Ok(Err(Mismatch::NotArray { accessor }));
+                };
+                let array = words::array(&record);
+                let last = self.found.accessors.last();
+                if step.index >= array.len && !last.is_some_and(|last| is_flexible(self.target, last, array.len)) {
+                    return Ok(Err(Mismatch::OutOfBounds { accessor, len: array.len }));
+                }
+                self.observer.ty(array.index);
+                id = stripped(self.target, array.element)?.0;
+                self.observer.ty(id);
+            }
+            if self.found.raw.len() == MAX_ELEMENTS {
+                return Err(Refusal::TooDeep);
+            }
+            self.found.accessors.push(Accessor { ty: id, index: step.index, name: None });
+            self.found.raw.push(step.index);
+            let bits = element_bits(self.target, id, step.index)?;
+            self.found.bit_offset = self.found.bit_offset.wrapping_add(bits);
+        }
+        self.observe_value(id)?;
+        Ok(Ok(self.found))
+    }
+
+    /// Tells the observer of what the size of a field of type `id` depends on.
+    fn observe_value(&mut self, mut id: TypeId) -> Result<(), Refusal> {
+        for _ in 0..crate::resolve::MAX_RESOLVE_DEPTH {
+            let (ty, record) = stripped(self.target, id)?;
+            self.observer.ty(ty);
+            let Some(record) = record.filter(|record| record.info.kind() == Kind::Array) else { break };
+            let array = words::array(&record);
+            self.observer.ty(array.index);
+            id = array.element;
+        }
+        Ok(())
+    }
+
+    /// Looks for a member by name in composite `id`, and in anonymous members where they stand.
+    fn find_member(&mut self, name: &[u8], local_type: TypeId, id: TypeId) -> Result<MemberSearch, Refusal> {
+        let (composite, record) = stripped(self.target, id)?;
+        let Some(record) = record.filter(|record| record.info.kind().is_composite()) else {
+            return Ok(MemberSearch::NotComposite);
+        };
+        for (index, member) in (0..).zip(words::members(&record)) {
+            self.steps = self.steps.checked_sub(1).ok_or(Refusal::Nesting)?;
+            if self.found.raw.len() == MAX_ELEMENTS {
+                return Err(Refusal::TooDeep);
+            }
+            let member_name = self.target.str_bytes(member.name)?;
+            if member_name.is_empty() {
+                self.found.raw.push(index);
+                self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
+                if let MemberSearch::Found(found) = self.find_member(name, local_type, member.ty)? {
+                    self.observer.member(composite, index);
+                    self.observer.ty(member.ty);
+                    return Ok(MemberSearch::Found(found));
+                }
+                self.found.bit_offset = self.found.bit_offset.wrapping_sub(member.bit_offset);
+                self.found.raw.pop();
+            } else if member_name == name {
+                let (local, target) = (Node::new(self.local, local_type), Node::new(self.target, member.ty));
+                if !fields_are_compatible(local, target)? {
+                    let kind = |node: Node<'_>| Ok::<_, Refusal>(super::compat::kind(&node.strip()?.1));
+                    return Ok(MemberSearch::Incompatible(kind(local)?, kind(target)?));
+                }
+                self.found.raw.push(index);
+                self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
+                self.found.accessors.push(Accessor { ty: composite, index, name: Some(member.name) });
+                self.observer.member(composite, index);
+                return Ok(MemberSearch::Found(member.ty));
+            }
+        }
+        Ok(MemberSearch::Absent)
+    }
+}
