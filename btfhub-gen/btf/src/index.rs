@@ -111,9 +111,7 @@ impl<'a> Btf<'a> {
         if let Some(base) = self.base() {
             base.collect_candidates(essential, found);
         }
-        if !essential.is_empty() {
-            self.collect_indexed(essential, |name| &name[..essential_len(name)] == essential, found);
-        }
+        self.collect_indexed(essential, |name| &name[..essential_len(name)] == essential, found);
     }
 
     fn collect_indexed(&self, essential: &[u8], accept: impl Fn(&[u8]) -> bool, found: &mut Vec<(TypeId, Kind)>) {

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod core_relo;
+pub mod distilled;
 pub mod elf;
 pub mod error;
 pub mod ext;

@@ -240,7 +240,7 @@ impl<'a> Btf<'a> {
         StrOffset(self.str_start)
     }
 
-    fn str_end(&self) -> Result<u32> {
+    pub(crate) fn str_end(&self) -> Result<u32> {
         self.str_start
             .checked_add(self.str_len())
             .ok_or_else(|| Error::format(STRINGS, 0u32, "string sections of base and split BTF exceed 4 GiB"))
@@ -485,4 +485,150 @@ fn scan<const BIG: bool>(types: &[u8], layout: &[KindLayout], offsets: &mut Vec<
     }
     offsets.push(at as u32);
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::Builder;
+
+    /// `int` and a pointer to it: a header of 24 bytes, types of 28, strings of 5.
+    fn sample(endian: Endian) -> Vec<u8> {
+        let mut out = Builder::new(endian);
+        let name = out.string("int");
+        let int = out.int(name, ByteSize(4), crate::IntEncoding::SIGNED, Default::default(), 32);
+        out.ptr(int);
+        out.finish().unwrap()
+    }
+
+    fn edit(at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut data = sample(Endian::Little);
+        data[at..at + bytes.len()].copy_from_slice(bytes);
+        data
+    }
+
+    #[track_caller]
+    fn check(data: &[u8], expected: &str) {
+        assert_eq!(Btf::parse(data).map(|_| ()).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_bad_header_is_named_with_its_offset() {
+        let good = sample(Endian::Little);
+        check(b"", "not BTF: starts with [], expected [9f, eb] or [eb, 9f]");
+        check(b"\x7fELF", "not BTF: starts with [7f, 45], expected [9f, eb] or [eb, 9f]");
+        check(&good[..6], "BTF header at offset 0x4: header cut off: the file has 6 bytes");
+        check(&good[..20], "BTF header at offset 0x4: header length 24 exceeds the file's 20 bytes");
+        check(&edit(2, &[2]), "BTF header at offset 0x2: version 2 is not supported");
+        check(&edit(4, &[20]), "BTF header at offset 0x4: header length 20 is less than 24");
+        check(&edit(8, &[2]), "BTF header at offset 0x8: type section is not aligned to 4 bytes");
+        check(&edit(16, &[4]), "BTF header at offset 0x10: type and string section overlap");
+        check(
+            &edit(8, &[0xff; 8]),
+            "BTF header at offset 0x8: type section ends at 8589934614, beyond the file's 57 bytes",
+        );
+        check(&good[..56], "BTF header at offset 0x10: string section ends at 57, beyond the file's 56 bytes");
+    }
+
+    #[test]
+    fn bad_strings_are_named_with_their_offset() {
+        check(
+            &edit(52, b"x"),
+            "BTF strings at offset 0x0: section does not start with the empty string; is this split BTF without its base?",
+        );
+        check(&edit(56, b"x"), "BTF strings at offset 0x4: last string has no end");
+        check(&edit(20, &[0]), "BTF strings at offset 0x0: section is empty");
+        let data = edit(54, b"\xff");
+        let btf = Btf::parse(&data).unwrap();
+        let error = btf.name_of(TypeId(1)).unwrap_err().to_string();
+        assert_eq!(error, "BTF strings at offset 0x2: the name at 0x1 is not UTF-8");
+        assert_eq!(btf.kind_of(TypeId(1)), Ok(Some(Kind::Int)));
+        let data = edit(24, &[9]);
+        let error = Btf::parse(&data).unwrap().ty(TypeId(1)).unwrap_err().to_string();
+        assert_eq!(error, "BTF strings at offset 0x9: offset beyond the section of 5 bytes");
+    }
+
+    #[test]
+    fn a_bad_record_is_named_with_its_offset() {
+        check(&edit(31, &[0]), "BTF types at offset 0x0: record 1 has kind 0");
+        check(&edit(12, &[24]), "BTF types at offset 0x10: record 2 is cut off");
+        check(
+            &edit(44, &[9, 0, 0, 4]),
+            "BTF types at offset 0x10: record 2 (STRUCT, 120 bytes) exceeds the section's 28 bytes",
+        );
+        let data = sample(Endian::Little);
+        let error = Btf::parse(&data).unwrap().ty(TypeId(3)).unwrap_err().to_string();
+        assert_eq!(error, "type id 3 does not exist: the last one is 2");
+    }
+
+    #[test]
+    fn a_longer_header_is_skipped() {
+        for endian in [Endian::Little, Endian::Big] {
+            let good = sample(endian);
+            let mut data = good[..24].to_vec();
+            data[4..8].copy_from_slice(&endian.u32_bytes(40));
+            data.extend_from_slice(&[0; 8]);
+            data.extend_from_slice(&[0xaa; 8]);
+            data.extend_from_slice(&good[24..]);
+            let btf = Btf::parse(&data).unwrap();
+            assert_eq!((btf.len(), btf.name_of(TypeId(1))), (2, Ok("int")));
+        }
+    }
+
+    /// `int`, a type of kind 25 with one element, a pointer.
+    fn with_unknown_kind(layout: Option<&[u8]>) -> Vec<u8> {
+        let endian = Endian::Big;
+        let good = sample(endian);
+        let mut types = good[24..40].to_vec();
+        for word in [0, 25 << 24 | 1, 0, 7, 8] {
+            types.extend_from_slice(&endian.u32_bytes(word));
+        }
+        types.extend_from_slice(&good[40..52]);
+        let layout = layout.unwrap_or_default();
+        let mut data = good[..4].to_vec();
+        let (types_len, layout_len) = (types.len() as u32, layout.len() as u32);
+        for word in [32, 0, types_len, types_len + layout_len, 5, types_len, layout_len] {
+            data.extend_from_slice(&endian.u32_bytes(word));
+        }
+        [&data, &types, layout, &good[52..]].concat()
+    }
+
+    #[test]
+    fn an_unknown_kind_is_skipped_where_its_layout_is_told() {
+        let mut layout = vec![0; 26 * 4];
+        layout[25 * 4] = 4;
+        layout[25 * 4 + 1] = 4;
+        let data = with_unknown_kind(Some(&layout));
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!((btf.len(), btf.diagnostics()), (3, &[][..]));
+        assert_eq!(btf.kind_of(TypeId(2)), Ok(Some(Kind::Unknown(25))));
+        assert!(matches!(btf.ty(TypeId(2)), Ok(Type::Unknown(record)) if record.word(1) == 8));
+        assert!(matches!(btf.ty(TypeId(3)), Ok(Type::Ptr(TypeId(1)))));
+    }
+
+    #[test]
+    fn an_unknown_kind_ends_what_can_be_read_where_its_layout_is_not_told() {
+        let data = with_unknown_kind(None);
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!((btf.len(), btf.name_of(TypeId(1))), (1, Ok("int")));
+        assert!(btf.ty(TypeId(2)).is_err());
+        assert_eq!(
+            btf.diagnostics()[0].to_string(),
+            "BTF types at offset 0x10: type 2 has the unknown kind 25 and no layout section tells its length; \
+             it and the 32 bytes from it on were not read"
+        );
+        let error = Btf::parse_split(&data, Arc::new(btf)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("BTF header at offset 0x0: split BTF needs the whole of its base: BTF types at"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn base_and_split_have_one_byte_order() {
+        let (little, big) = (sample(Endian::Little), sample(Endian::Big));
+        let base = Arc::new(Btf::parse(&little).unwrap());
+        let error = Btf::parse_split(&big, base).unwrap_err().to_string();
+        assert_eq!(error, "BTF header at offset 0x0: split BTF has another byte order than its base");
+    }
 }

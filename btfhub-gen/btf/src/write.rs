@@ -24,8 +24,8 @@ pub struct Builder {
     endian: Endian,
     types: Vec<u8>,
     strings: Vec<u8>,
-    /// Offsets into `strings`, by content.
-    interned: HashTable<u32>,
+    /// Hashes of the strings and their offsets into `strings`.
+    interned: HashTable<(u64, u32)>,
     str_start: u32,
     next_id: u32,
     with_layout: bool,
@@ -135,19 +135,16 @@ impl Builder {
         }
         let bytes = string.as_bytes();
         let strings = &self.strings;
-        let is_same = |&at: &u32| {
+        let hash = hash(bytes);
+        let is_same = |&(other, at): &(u64, u32)| {
             let tail = &strings[at as usize..];
-            tail.starts_with(bytes) && tail.get(bytes.len()) == Some(&0)
+            other == hash && tail.starts_with(bytes) && tail.get(bytes.len()) == Some(&0)
         };
-        let rehash = |&at: &u32| {
-            let tail = &strings[at as usize..];
-            hash(&tail[..memchr::memchr(0, tail).unwrap_or(tail.len())])
-        };
-        let entry = match self.interned.entry(hash(bytes), is_same, rehash) {
-            hashbrown::hash_table::Entry::Occupied(known) => *known.get(),
+        let entry = match self.interned.entry(hash, is_same, |entry| entry.0) {
+            hashbrown::hash_table::Entry::Occupied(known) => known.get().1,
             hashbrown::hash_table::Entry::Vacant(vacant) => {
                 let at = self.strings.len() as u32;
-                vacant.insert(at);
+                vacant.insert((hash, at));
                 self.strings.extend_from_slice(bytes);
                 self.strings.push(0);
                 at

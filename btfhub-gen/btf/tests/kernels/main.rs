@@ -1,0 +1,5 @@
+//! Tests on the BTF of real kernels: the running one, and the BTFHub archive of old ones beside the checkout.
+
+mod against_btf_rs;
+mod corpus;
+mod damage;
