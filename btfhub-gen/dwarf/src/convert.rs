@@ -1,0 +1,601 @@
+//! A unit's entries as nodes of the nominal graph, its functions and per-CPU variables.
+
+use rustc_hash::FxHashMap;
+
+use crate::abbrev::Tag;
+use crate::entries::{
+    Child, DECLARATION, Entries, Function, Indexed, Parameter, Ref, SIZED, Target, Type, UnitInfo, VARIADIC, Variable,
+};
+use crate::error::{Diagnostic, Result};
+use crate::locations;
+use crate::names::{NameId, Names};
+use crate::nodes::{NO_ENTRY, NodeId, NodeKind, Nodes, SlotKind, VOID, head, slot_words};
+use crate::symbols::Symbols;
+use crate::unit::{EntryAt, Files, Unit};
+
+/// A function that may become a FUNC: one for each entry whose name is in the symbol table.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionState {
+    pub(crate) name: NameId,
+    /// Position in the input.
+    pub(crate) entry: u64,
+    /// Number of its unit.
+    pub(crate) unit: u32,
+    pub(crate) address: Option<u64>,
+    pub(crate) result: NodeId,
+    /// Range in [`Worker::parameters`]; a variadic function's end with (0, void).
+    pub(crate) parameters: (u32, u32),
+    pub(crate) marks: Marks,
+    /// Name, result and parameters come from this entry, in a unit that is not read yet.
+    pub(crate) origin: Option<EntryAt>,
+}
+
+/// Reasons not to trust a function's prototype at its entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) unexpected_register: bool,
+    pub(crate) optimized: bool,
+    pub(crate) reordered: bool,
+    pub(crate) signature_changed: bool,
+}
+
+/// A variable in the per-CPU section.
+#[derive(Clone, Debug)]
+pub(crate) struct VariableState {
+    pub(crate) name: NameId,
+    pub(crate) entry: u64,
+    pub(crate) unit: u32,
+    pub(crate) ty: NodeId,
+    /// Offset in the section.
+    pub(crate) offset: u64,
+    pub(crate) external: bool,
+}
+
+/// How often a function of some name is inlined and emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    pub(crate) inlined: u32,
+    pub(crate) bodies: u32,
+    pub(crate) external: bool,
+}
+
+/// What one thread gathers over all units that it reads.
+pub(crate) struct Worker<'f> {
+    pub(crate) names: Names<'f>,
+    pub(crate) nodes: Nodes,
+    pub(crate) functions: Vec<FunctionState>,
+    pub(crate) parameters: Vec<(NameId, NodeId)>,
+    pub(crate) variables: Vec<VariableState>,
+    /// Per unit: the named definitions that it holds.
+    pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
+    pub(crate) uses: FxHashMap<NameId, Uses>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// By name: 0 not looked up yet, 1 the symbol table has such a function, 2 it has not.
+    known: Vec<u8>,
+    words: Vec<u32>,
+    /// By type entry of the unit: the node that references to it get, plus 1; 0 not made yet.
+    made: Vec<u32>,
+    sizes: FxHashMap<u32, u32>,
+}
+
+/// What the conversion of one unit reads.
+pub(crate) struct Context<'c, 'f, 'd> {
+    pub(crate) files: &'f Files<'d>,
+    pub(crate) entries: &'c Entries,
+    pub(crate) unit: &'c Unit,
+    pub(crate) number: u32,
+    pub(crate) symbols: &'f Symbols<'d>,
+    pub(crate) clang: bool,
+}
+
+const IN_PROGRESS: u32 = u32::MAX;
+
+/// References among unnamed types go no deeper than this in any real input; deeper ones are cut.
+const DEEPEST: u32 = 200;
+
+impl<'f> Worker<'f> {
+    pub(crate) fn new() -> Self {
+        Worker {
+            names: Names::new(),
+            nodes: Nodes::new(),
+            functions: Vec::new(),
+            parameters: Vec::new(),
+            variables: Vec::new(),
+            environments: Vec::new(),
+            uses: FxHashMap::default(),
+            diagnostics: Vec::new(),
+            known: Vec::new(),
+            words: Vec::new(),
+            made: Vec::new(),
+            sizes: FxHashMap::default(),
+        }
+    }
+
+    /// Begins with a unit whose entries are read.
+    pub(crate) fn begin(&mut self, entries: &Entries) {
+        self.made.clear();
+        self.made.resize(entries.types.len(), 0);
+        self.words.clear();
+        self.sizes.clear();
+    }
+
+    /// Converts all of a unit.
+    pub(crate) fn unit(&mut self, context: &Context<'_, 'f, '_>) -> Result<()> {
+        self.begin(context.entries);
+        let mut definitions = Vec::new();
+        for at in 0..context.entries.types.len() {
+            let ty = &context.entries.types[at];
+            if ty.flags & DECLARATION == 0 && ty.name != NameId(0) && slot_kind_of(ty.tag).is_some() {
+                definitions.push(self.define(context, at, 0));
+            } else {
+                self.reference_to(context, at, 0);
+            }
+        }
+        definitions.shrink_to_fit();
+        self.environments.push((context.number, definitions));
+        for function in &context.entries.functions {
+            self.function(context, function)?;
+        }
+        self.inlined(context);
+        for variable in &context.entries.variables {
+            self.variable(context, variable);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, context: &Context<'_, 'f, '_>, offset: u32, message: impl Into<String>) {
+        let offset = context.unit.start as u64 + u64::from(offset);
+        self.diagnostics.push(Diagnostic { offset, message: message.into() });
+    }
+
+    fn entry_at(&self, context: &Context<'_, 'f, '_>, offset: u32) -> u64 {
+        EntryAt { source: context.unit.source, offset: context.unit.start as u64 + u64::from(offset) }.position()
+    }
+
+    /// The node that a reference stands for.
+    #[inline]
+    pub(crate) fn resolve(&mut self, context: &Context<'_, 'f, '_>, reference: Ref, depth: u32) -> NodeId {
+        match context.entries.target(reference) {
+            Target::None => VOID,
+            Target::Here(offset) => match context.entries.find(offset) {
+                Some(Indexed::Type(at)) => match self.made[at] {
+                    0 | IN_PROGRESS => self.reference_to(context, at, depth + 1),
+                    made => NodeId(made - 1),
+                },
+                _ => {
+                    self.note(context, offset, "a reference to a type leads here, which is none; written as void");
+                    VOID
+                }
+            },
+            Target::Elsewhere(entry) => {
+                let words = [
+                    head(NodeKind::Extern, entry.source as u32),
+                    entry.offset as u32,
+                    (entry.offset >> 32) as u32,
+                ];
+                self.nodes.intern(&words, NO_ENTRY)
+            }
+        }
+    }
+
+    /// The node that references to this type entry get: for a named struct, union or enum its slot.
+    pub(crate) fn reference_to(&mut self, context: &Context<'_, 'f, '_>, at: usize, depth: u32) -> NodeId {
+        match self.made[at] {
+            0 => {}
+            IN_PROGRESS => {
+                let offset = context.entries.types[at].offset;
+                self.note(context, offset, "a type that contains itself without a name; written as void");
+                return VOID;
+            }
+            made => return NodeId(made - 1),
+        }
+        let ty = &context.entries.types[at];
+        if depth > DEEPEST {
+            self.note(context, ty.offset, format!("types nested more than {DEEPEST} deep; written as void"));
+            return VOID;
+        }
+        self.made[at] = IN_PROGRESS;
+        let node = match slot_kind_of(ty.tag) {
+            // declared here, defined in a type unit
+            Some(_) if ty.flags & DECLARATION != 0 && ty.ty != Ref::default() => self.resolve(context, ty.ty, depth),
+            Some(kind) if ty.name != NameId(0) => {
+                let entry = self.entry_at(context, ty.offset);
+                self.nodes.intern(&slot_words(kind, ty.name), entry)
+            }
+            // a declaration of nothing
+            Some(_) if ty.flags & DECLARATION != 0 => VOID,
+            _ => self.define(context, at, depth),
+        };
+        self.made[at] = node.0 + 1;
+        node
+    }
+
+    /// The node of a type entry's content.
+    fn define(&mut self, context: &Context<'_, 'f, '_>, at: usize, depth: u32) -> NodeId {
+        let ty = context.entries.types[at];
+        let entry = self.entry_at(context, ty.offset);
+        let start = self.words.len();
+        match ty.tag {
+            Tag::Base => return self.base(&ty, entry),
+            Tag::Unspecified => return VOID,
+            // no kind of BTF for it: what lies beneath
+            Tag::Atomic => return self.resolve(context, ty.ty, depth),
+            Tag::Pointer => {
+                let mut target = self.resolve(context, ty.ty, depth);
+                for tag in context.entries.children(&ty) {
+                    target = self.nodes.intern(&[head(NodeKind::TypeTag, 0), tag.name.0, target.0], NO_ENTRY);
+                }
+                self.words.extend([head(NodeKind::Pointer, 0), target.0]);
+            }
+            Tag::Const | Tag::Volatile | Tag::Restrict => {
+                let kind = match ty.tag {
+                    Tag::Const => NodeKind::Const,
+                    Tag::Volatile => NodeKind::Volatile,
+                    _ => NodeKind::Restrict,
+                };
+                let target = self.resolve(context, ty.ty, depth);
+                self.words.extend([head(kind, 0), target.0]);
+            }
+            Tag::Typedef => {
+                let target = self.resolve(context, ty.ty, depth);
+                self.words.extend([head(NodeKind::Typedef, 0), ty.name.0, target.0]);
+            }
+            Tag::Array => {
+                let mut element = self.resolve(context, ty.ty, depth);
+                let dimensions = context.entries.children(&ty);
+                let [outermost, inner @ ..] = dimensions else {
+                    let words = [head(NodeKind::Array, 0), element.0, 0];
+                    return self.nodes.intern(&words, entry);
+                };
+                for dimension in inner.iter().rev() {
+                    let words = [head(NodeKind::Array, 0), element.0, dimension.value as u32];
+                    element = self.nodes.intern(&words, NO_ENTRY);
+                }
+                self.words.extend([head(NodeKind::Array, 0), element.0, outermost.value as u32]);
+            }
+            Tag::Subroutine => {
+                let result = self.resolve(context, ty.ty, depth);
+                self.words.extend([head(NodeKind::Prototype, 0), result.0]);
+                for parameter in context.entries.children(&ty) {
+                    let node = self.resolve(context, parameter.ty, depth);
+                    self.words.extend([parameter.name.0, node.0]);
+                }
+                if ty.flags & VARIADIC != 0 {
+                    self.words.extend([0, VOID.0]);
+                }
+            }
+            Tag::Enum => {
+                let bytes = if ty.flags & SIZED != 0 { ty.bytes } else { 4 };
+                let children = context.entries.children(&ty);
+                let signed = self.signed_enum(context, &ty, depth, children);
+                self.words.extend([head(NodeKind::Enum, u32::from(signed)), ty.name.0, bytes]);
+                for enumerator in children {
+                    let value = enumerator.value;
+                    self.words.extend([enumerator.name.0, value as u32, (value >> 32) as u32]);
+                }
+            }
+            Tag::Struct | Tag::Union => {
+                let kind = if ty.tag == Tag::Union { NodeKind::Union } else { NodeKind::Struct };
+                self.words.extend([head(kind, 0), ty.name.0, ty.bytes]);
+                for member in context.entries.children(&ty) {
+                    let node = self.resolve(context, member.ty, depth);
+                    let offset = if member.msb_offset == 0 { member.value } else { self.bit_offset(context, member) };
+                    let offset = u32::try_from(offset).unwrap_or_else(|_| {
+                        self.note(context, ty.offset, "a member beyond 512 MiB; its offset is cut");
+                        u32::MAX
+                    });
+                    self.words.extend([member.name.0, node.0, offset, member.bits]);
+                }
+            }
+            _ => {
+                self.note(context, ty.offset, "an entry of a kind that is no type; written as void");
+                return VOID;
+            }
+        }
+        let node = self.nodes.intern(&self.words[start..], entry);
+        self.words.truncate(start);
+        node
+    }
+
+    fn base(&mut self, ty: &Type, entry: u64) -> NodeId {
+        let (bytes, name) = (ty.bytes, ty.name.0);
+        match ty.encoding {
+            // DW_ATE_float; BTF knows these sizes (kernel/bpf/btf.c, btf_float_check_meta)
+            4 if matches!(bytes, 2 | 4 | 8 | 12 | 16) => self.nodes.intern(&[head(NodeKind::Float, 0), name, bytes], entry),
+            encoding => {
+                let encoding = match encoding {
+                    // DW_ATE_signed, DW_ATE_signed_char → BTF_INT_SIGNED
+                    5 | 6 => 1,
+                    // DW_ATE_boolean → BTF_INT_BOOL
+                    2 => 4,
+                    _ => 0,
+                };
+                let (name, bytes) =
+                    if bytes.is_power_of_two() && bytes <= 16 { (name, bytes) } else { (self.stand_in().0, 4) };
+                self.nodes.intern(&[head(NodeKind::Int, encoding), name, bytes, bytes * 8], entry)
+            }
+        }
+    }
+
+    /// The name of the integer that stands for those of a size that BTF does not know, as pahole calls it.
+    fn stand_in(&mut self) -> NameId {
+        self.names.intern(b"__SANITIZED_FAKE_INT__")
+    }
+
+    fn signed_enum(&mut self, context: &Context<'_, 'f, '_>, ty: &Type, depth: u32, children: &[Child]) -> bool {
+        let mut reference = ty.ty;
+        for _ in depth..DEEPEST {
+            let Target::Here(offset) = context.entries.target(reference) else { break };
+            let Some(Indexed::Type(at)) = context.entries.find(offset) else { break };
+            let beneath = &context.entries.types[at];
+            if beneath.tag == Tag::Base {
+                return matches!(beneath.encoding, 5 | 6);
+            }
+            reference = beneath.ty;
+        }
+        // DWARF 2 does not say: an enum with a negative enumerator is signed
+        children.iter().any(|child| (child.value as i64) < 0 && ty.bytes <= 4)
+    }
+
+    /// The bit offset of a bit field described the way of DWARF 2 and 3: counted from the most significant bit of its
+    /// storage unit, which on a little-endian machine is the far end.
+    fn bit_offset(&mut self, context: &Context<'_, 'f, '_>, member: &Child) -> u64 {
+        let from_msb = u64::from(member.msb_offset - 1);
+        if context.files.main.sections.big {
+            return member.value + from_msb;
+        }
+        let storage = if member.storage != 0 { member.storage } else { self.size_of(context, member.ty) };
+        let bits = u64::from(storage) * 8;
+        // negative distances occur: a field that crosses its storage unit
+        (member.value + bits).wrapping_sub(from_msb).wrapping_sub(u64::from(member.bits))
+    }
+
+    /// Bytes of a type as its entry, or the entries that it leads to, give them; 0 when unknown.
+    fn size_of(&mut self, context: &Context<'_, 'f, '_>, mut reference: Ref) -> u32 {
+        for _ in 0..DEEPEST {
+            let Target::Here(offset) = context.entries.target(reference) else { return 0 };
+            let Some(Indexed::Type(at)) = context.entries.find(offset) else { return 0 };
+            let ty = &context.entries.types[at];
+            if ty.tag == Tag::Pointer {
+                return u32::from(context.unit.encoding.address_size);
+            }
+            if ty.bytes != 0 {
+                return ty.bytes;
+            }
+            reference = ty.ty;
+        }
+        0
+    }
+
+    fn is_function(&mut self, context: &Context<'_, 'f, '_>, name: NameId) -> bool {
+        let at = name.0 as usize;
+        if self.known.len() <= at {
+            self.known.resize(self.names.len().max(at + 1), 0);
+        }
+        if self.known[at] == 0 {
+            let function = context.symbols.functions.get(self.names.get(name));
+            self.known[at] = if function.is_some_and(|function| !function.symbols.is_empty()) { 1 } else { 2 };
+        }
+        self.known[at] == 1
+    }
+
+    fn function(&mut self, context: &Context<'_, 'f, '_>, function: &Function) -> Result<()> {
+        let entries = context.entries;
+        // what the entry leaves to the one that it is an instance of, or completes
+        let (mut name, mut ty, mut elsewhere) = (function.name, function.ty, None);
+        let mut origin = function.origin;
+        let mut inherited = None;
+        for _ in 0..4 {
+            match entries.target(origin) {
+                Target::None => break,
+                Target::Elsewhere(entry) => {
+                    elsewhere = Some(entry);
+                    break;
+                }
+                Target::Here(offset) => {
+                    let Some(Indexed::Function(at)) = entries.find(offset) else { break };
+                    let beneath = &entries.functions[at];
+                    if name == NameId(0) {
+                        name = beneath.name;
+                    }
+                    if ty == Ref::default() {
+                        ty = beneath.ty;
+                    }
+                    inherited.get_or_insert(beneath);
+                    origin = beneath.origin;
+                }
+            }
+        }
+        if function.declaration {
+            return Ok(());
+        }
+        if name != NameId(0) && !self.is_function(context, name) {
+            if function.address.is_some() || function.inline {
+                let uses = self.uses.entry(name).or_default();
+                uses.bodies += u32::from(function.address.is_some());
+                uses.external |= function.external;
+            }
+            return Ok(());
+        }
+        if name == NameId(0) && elsewhere.is_none() {
+            return Ok(());
+        }
+        if name != NameId(0) {
+            let uses = self.uses.entry(name).or_default();
+            uses.bodies += u32::from(function.address.is_some());
+            uses.external |= function.external || inherited.is_some_and(|beneath| beneath.external);
+        }
+        let start = self.parameters.len();
+        let mut marks = Marks::default();
+        if !self.function_parameters(context, function, &mut marks)? {
+            self.parameters.truncate(start);
+            return Ok(());
+        }
+        if function.variadic {
+            self.parameters.push((NameId(0), VOID));
+        }
+        let result = self.resolve(context, ty, 0);
+        let entry = self.entry_at(context, function.offset);
+        self.functions.push(FunctionState {
+            name,
+            entry,
+            unit: context.number,
+            address: function.address,
+            result,
+            parameters: (start as u32, self.parameters.len() as u32),
+            marks,
+            origin: elsewhere,
+        });
+        Ok(())
+    }
+
+    /// Pushes a function's parameters. Gives false where one has no name.
+    fn function_parameters(
+        &mut self,
+        context: &Context<'_, 'f, '_>,
+        function: &Function,
+        marks: &mut Marks,
+    ) -> Result<bool> {
+        let entries = context.entries;
+        marks.signature_changed = context.clang && !function.inline && function.nocall;
+        let registers = context.files.main.machine.parameter_registers;
+        let address_size = u32::from(context.unit.encoding.address_size);
+        let (mut next_register, mut unexpected, mut by_value) = (0usize, false, false);
+        for parameter in entries.parameters(function) {
+            let (name, ty, origin_index) = inherit(entries, parameter);
+            if name == NameId(0) {
+                return Ok(false);
+            }
+            marks.reordered |= origin_index.is_some_and(|index| index != parameter.index);
+            let node = self.resolve(context, ty, 0);
+            self.parameters.push((name, node));
+            let size = self.size_of(context, ty);
+            let pairs = context.files.main.machine.pairs;
+            let slots = if pairs { size.div_ceil(address_size).max(1) as usize } else { 1 };
+            let in_memory = slots > 2;
+            by_value |= is_struct(entries, ty);
+            let Some(location) = parameter.location else {
+                marks.optimized = true;
+                next_register += if in_memory { 1 } else { slots };
+                continue;
+            };
+            let Some(&expected) = registers.get(next_register) else { continue };
+            let sections = &context.files.file(context.unit.source).sections;
+            let section = context.files.section(context.unit.source);
+            let place = locations::place(sections, section, context.unit.encoding, &entries.info, location, slots > 1)?;
+            if context.clang && !marks.signature_changed {
+                let window = registers.get(next_register..(next_register + slots).min(registers.len())).unwrap_or(&[]);
+                unexpected |= !in_memory && place.register.is_some_and(|register| !window.contains(&register));
+                next_register += if in_memory { 0 } else { slots };
+                continue;
+            }
+            match place.register {
+                None => marks.optimized = true,
+                Some(register) => unexpected |= register != expected,
+            }
+            next_register += if in_memory { 1 } else { slots };
+        }
+        marks.unexpected_register = unexpected && !by_value;
+        Ok(true)
+    }
+
+    fn inlined(&mut self, context: &Context<'_, 'f, '_>) {
+        for &origin in &context.entries.inlined {
+            let Target::Here(offset) = context.entries.target(origin) else { continue };
+            let Some(Indexed::Function(at)) = context.entries.find(offset) else { continue };
+            let function = &context.entries.functions[at];
+            if function.name != NameId(0) {
+                let uses = self.uses.entry(function.name).or_default();
+                uses.inlined += 1;
+                uses.external |= function.external;
+            }
+        }
+    }
+
+    fn variable(&mut self, context: &Context<'_, 'f, '_>, variable: &Variable) {
+        let Some(percpu) = &context.symbols.percpu else { return };
+        let Some(address) = variable.address else { return };
+        let (mut name, mut ty, mut external) = (variable.name, variable.ty, variable.external);
+        let mut completes = false;
+        if let Target::Here(offset) = context.entries.target(variable.origin)
+            && let Some(Indexed::Variable(at)) = context.entries.find(offset)
+        {
+            let beneath = &context.entries.variables[at];
+            (name, ty, external) = (beneath.name, beneath.ty, beneath.external);
+            completes = true;
+        }
+        if variable.artificial || (variable.declaration && !completes) || name == NameId(0) {
+            return;
+        }
+        let offset = address.wrapping_sub(percpu.address);
+        let elsewhere = |&(start, size): &(u64, u64)| address.wrapping_sub(start) < size;
+        if offset >= percpu.size || context.symbols.before_percpu.iter().any(elsewhere) {
+            return;
+        }
+        let bytes = self.names.get(name);
+        // address 0 is also that of what the linker dropped
+        if offset == 0 && !context.symbols.percpu_objects.contains(bytes) {
+            return;
+        }
+        if is_filtered(bytes) || !crate::write::is_identifier(bytes) {
+            return;
+        }
+        let ty = self.resolve(context, ty, 0);
+        if ty == VOID {
+            return;
+        }
+        let entry = self.entry_at(context, variable.offset);
+        self.variables.push(VariableState { name, entry, unit: context.number, ty, offset, external });
+    }
+}
+
+/// Name, type and position of a parameter, of its own or of the one that it is an instance of.
+fn inherit(entries: &Entries, parameter: &Parameter) -> (NameId, Ref, Option<u32>) {
+    let (mut name, mut ty, mut index) = (parameter.name, parameter.ty, None);
+    if ty == Ref::default()
+        && let Target::Here(offset) = entries.target(parameter.origin)
+        && let Some(Indexed::Parameter(at)) = entries.find(offset)
+    {
+        let origin = &entries.parameters[at];
+        (name, ty, index) = (origin.name, origin.ty, Some(origin.index));
+    }
+    (name, ty, index)
+}
+
+/// A struct passed by value, be it through const and typedef.
+fn is_struct(entries: &Entries, mut reference: Ref) -> bool {
+    for _ in 0..DEEPEST {
+        let Target::Here(offset) = entries.target(reference) else { return false };
+        let Some(Indexed::Type(at)) = entries.find(offset) else { return false };
+        match entries.types[at].tag {
+            Tag::Struct => return true,
+            Tag::Const | Tag::Typedef => reference = entries.types[at].ty,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Variables that the kernel's macros make and nobody looks for (dwarves, `filter_variable_name`).
+fn is_filtered(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 5] =
+        [b"__UNIQUE_ID", b"__tpstrtab_", b"__exitcall_", b"__gendwarfksyms_ptr_", b"__func_stack_frame_non_standard_"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn slot_kind_of(tag: Tag) -> Option<SlotKind> {
+    match tag {
+        Tag::Struct => Some(SlotKind::Struct),
+        Tag::Union => Some(SlotKind::Union),
+        Tag::Enum => Some(SlotKind::Enum),
+        _ => None,
+    }
+}
+
+/// `DW_LANG_Rust` (DWARF 5, 7.12).
+const RUST: u64 = 0x1c;
+
+/// Units that are left out: Rust's types are not those of the C kernel that programs ask about.
+pub(crate) fn is_excluded(info: &UnitInfo, keep_rust: bool) -> bool {
+    info.language == RUST && !keep_rust
+}

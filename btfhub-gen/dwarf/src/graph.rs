@@ -1,0 +1,334 @@
+//! The nominal graph resolved: which definition each slot stands for, in each unit.
+//!
+//! Almost all slots have one definition, and nothing depends on the unit. For the others libbpf's rule holds: two
+//! structs are one where their whole graphs agree, and a forward declaration agrees with any definition. A definition
+//! that reaches a slot with several definitions is *affected*: its occurrences in the units that hold one of these
+//! definitions are compared, and become one or several *classes*.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::merge::Merged;
+use crate::names::NameId;
+use crate::nodes::{NodeId, NodeKind, Nodes, VOID, references, slot_of, slot_words};
+use crate::unit::Unit;
+
+/// One written type of an affected definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClassId(pub(crate) u32);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    pub(crate) definition: NodeId,
+    /// The unit whose definitions its slots stand for.
+    pub(crate) unit: u32,
+    /// What a slot that the unit does not define turned out to be.
+    bindings: FxHashMap<NodeId, ClassOrNode>,
+    /// Where it stands among the types that are written.
+    pub(crate) position: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClassOrNode {
+    Occurrence(u32, NodeId),
+}
+
+/// What a slot stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// A definition that is the same in all units.
+    Definition(NodeId),
+    Class(ClassId),
+    /// Only declared.
+    Forward,
+}
+
+/// Where slots are looked at from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum View {
+    Unit(u32),
+    Class(ClassId),
+}
+
+pub(crate) struct Graph {
+    /// Definitions by slot, in the order of the input.
+    definitions: FxHashMap<NodeId, Vec<NodeId>>,
+    affected: Vec<bool>,
+    pub(crate) classes: Vec<Class>,
+    classes_of: FxHashMap<NodeId, Vec<ClassId>>,
+    occurrences: FxHashMap<(u32, NodeId), ClassId>,
+    /// Affected definitions by slot, of the units that hold a definition of an ambiguous slot.
+    environments: FxHashMap<u32, FxHashMap<NodeId, NodeId>>,
+}
+
+impl Graph {
+    pub(crate) fn new(merged: &mut Merged<'_>, units: &[Unit]) -> Graph {
+        let definitions = definitions(&mut merged.nodes);
+        let ambiguous: FxHashSet<NodeId> =
+            definitions.iter().filter(|(_, all)| all.len() > 1).map(|(&slot, _)| slot).collect();
+        let affected = affected(&merged.nodes, &definitions, &ambiguous);
+        let mut graph = Graph {
+            definitions,
+            affected,
+            classes: Vec::new(),
+            classes_of: FxHashMap::default(),
+            occurrences: FxHashMap::default(),
+            environments: FxHashMap::default(),
+        };
+        if !ambiguous.is_empty() {
+            graph.classify(merged, &ambiguous, units);
+        }
+        graph
+    }
+
+    pub(crate) fn is_affected(&self, node: NodeId) -> bool {
+        self.affected.get(node.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// What `slot` stands for, seen from `view`. A `by_value` reference needs a definition, where there is any.
+    pub(crate) fn resolve(&self, slot: NodeId, view: View, by_value: bool) -> Resolved {
+        let Some(definitions) = self.definitions.get(&slot) else { return Resolved::Forward };
+        if let &[definition] = definitions.as_slice()
+            && !self.is_affected(definition)
+        {
+            return Resolved::Definition(definition);
+        }
+        let (unit, class) = match view {
+            View::Unit(unit) => (unit, None),
+            View::Class(class) => (self.classes[class.0 as usize].unit, Some(class)),
+        };
+        if let Some(environment) = self.environments.get(&unit) {
+            if let Some(&definition) = environment.get(&slot) {
+                return self.in_unit(unit, definition);
+            }
+            if let &[definition] = definitions.as_slice()
+                && !self.is_affected(definition)
+            {
+                return Resolved::Definition(definition);
+            }
+        } else if let &[definition] = definitions.as_slice() {
+            // the unit holds none of the ambiguous definitions: its types are those met first
+            return self.in_unit(unit, definition);
+        }
+        if let Some(class) = class
+            && let Some(&ClassOrNode::Occurrence(unit, definition)) = self.classes[class.0 as usize].bindings.get(&slot)
+        {
+            return self.in_unit(unit, definition);
+        }
+        let mut classes = definitions.iter().map(|&definition| self.classes_of.get(&definition).map_or(1, Vec::len));
+        let single = definitions.len() == 1 && classes.next() == Some(1);
+        if single || by_value { self.in_unit(u32::MAX, definitions[0]) } else { Resolved::Forward }
+    }
+
+    fn in_unit(&self, unit: u32, definition: NodeId) -> Resolved {
+        if !self.is_affected(definition) {
+            return Resolved::Definition(definition);
+        }
+        if let Some(&class) = self.occurrences.get(&(unit, definition)) {
+            return Resolved::Class(class);
+        }
+        match self.classes_of.get(&definition).and_then(|classes| classes.first()) {
+            Some(&class) => Resolved::Class(class),
+            None => Resolved::Definition(definition),
+        }
+    }
+
+    fn classify(&mut self, merged: &Merged<'_>, ambiguous: &FxHashSet<NodeId>, units: &[Unit]) {
+        let nodes = &merged.nodes;
+        let slot_for = |definition: NodeId| slot_node(nodes, definition);
+        let mut edges = Edges { nodes, memo: FxHashMap::default() };
+        for (unit, definitions) in &merged.environments {
+            let slots = || definitions.iter().filter_map(|&definition| Some((slot_for(definition)?, definition)));
+            if !slots().any(|(slot, _)| ambiguous.contains(&slot)) {
+                continue;
+            }
+            let mut environment = FxHashMap::default();
+            for (slot, definition) in slots() {
+                if self.is_affected(definition) || ambiguous.contains(&slot) {
+                    // of two definitions in one unit (in two functions, say), the first
+                    environment.entry(slot).or_insert(definition);
+                }
+            }
+            self.environments.insert(*unit, environment);
+        }
+        for (unit, definitions) in &merged.environments {
+            let position = units[*unit as usize].position();
+            for &definition in definitions {
+                if !self.is_affected(definition) {
+                    continue;
+                }
+                if !self.environments.contains_key(unit) {
+                    // a unit without an ambiguous definition agrees with any class
+                    if !self.classes_of.contains_key(&definition) {
+                        self.add(*unit, definition, nodes.first(definition));
+                    }
+                    continue;
+                }
+                if self.occurrences.contains_key(&(*unit, definition)) {
+                    continue;
+                }
+                let candidates = self.classes_of.get(&definition).cloned().unwrap_or_default();
+                let found = candidates.into_iter().find_map(|class| {
+                    let mut trial = Trial::default();
+                    let representative = self.classes[class.0 as usize].unit;
+                    self.agree(&mut edges, &mut trial, representative, *unit, definition).then_some((class, trial))
+                });
+                match found {
+                    Some((class, trial)) => {
+                        self.occurrences.insert((*unit, definition), class);
+                        for (seen, slot, target) in trial.bindings {
+                            let holder = self.occurrences.get(&(trial.representative, seen)).copied();
+                            let holder = if seen == definition { Some(class) } else { holder };
+                            let holder = holder.or_else(|| self.classes_of.get(&seen).and_then(|all| all.first().copied()));
+                            if let Some(holder) = holder {
+                                let bindings = &mut self.classes[holder.0 as usize].bindings;
+                                bindings.entry(slot).or_insert(ClassOrNode::Occurrence(*unit, target));
+                            }
+                        }
+                    }
+                    None => {
+                        let first = !self.classes_of.contains_key(&definition);
+                        let position = if first { nodes.first(definition) } else { position };
+                        let class = self.add(*unit, definition, position);
+                        self.occurrences.insert((*unit, definition), class);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, unit: u32, definition: NodeId, position: u64) -> ClassId {
+        let class = ClassId(self.classes.len() as u32);
+        self.classes.push(Class { definition, unit, bindings: FxHashMap::default(), position });
+        self.classes_of.entry(definition).or_default().push(class);
+        class
+    }
+
+    /// Whether a definition's graph in unit `b` agrees with that in unit `a`.
+    fn agree(&self, edges: &mut Edges<'_>, trial: &mut Trial, a: u32, b: u32, definition: NodeId) -> bool {
+        trial.representative = a;
+        if a == b {
+            return true;
+        }
+        let (empty_a, empty_b) = (FxHashMap::default(), FxHashMap::default());
+        let in_a = self.environments.get(&a).unwrap_or(&empty_a);
+        let in_b = self.environments.get(&b).unwrap_or(&empty_b);
+        let mut open = vec![definition];
+        trial.seen.insert(definition);
+        while let Some(definition) = open.pop() {
+            for &slot in edges.of(definition, &self.affected).iter() {
+                match (in_a.get(&slot), in_b.get(&slot)) {
+                    (Some(one), Some(other)) if one != other => return false,
+                    (Some(&same), Some(_)) => {
+                        if self.is_affected(same) && trial.seen.insert(same) {
+                            open.push(same);
+                        }
+                    }
+                    (None, Some(&target)) => trial.bindings.push((definition, slot, target)),
+                    (Some(_), None) | (None, None) => {}
+                }
+            }
+        }
+        true
+    }
+}
+
+#[derive(Default)]
+struct Trial {
+    representative: u32,
+    seen: FxHashSet<NodeId>,
+    bindings: Vec<(NodeId, NodeId, NodeId)>,
+}
+
+/// The affected slots that a definition refers to, through unnamed types.
+struct Edges<'n> {
+    nodes: &'n Nodes,
+    memo: FxHashMap<NodeId, std::rc::Rc<[NodeId]>>,
+}
+
+impl Edges<'_> {
+    fn of(&mut self, definition: NodeId, affected: &[bool]) -> std::rc::Rc<[NodeId]> {
+        if let Some(found) = self.memo.get(&definition) {
+            return found.clone();
+        }
+        let (mut slots, mut seen, mut open) = (Vec::new(), FxHashSet::default(), vec![definition]);
+        while let Some(node) = open.pop() {
+            let words = self.nodes.words(node);
+            for at in references(words) {
+                let target = NodeId(words[at]);
+                if !affected[target.0 as usize] || !seen.insert(target) {
+                    continue;
+                }
+                if self.nodes.kind(target) == NodeKind::Slot { slots.push(target) } else { open.push(target) }
+            }
+        }
+        slots.sort_unstable();
+        let slots: std::rc::Rc<[NodeId]> = slots.into();
+        self.memo.insert(definition, slots.clone());
+        slots
+    }
+}
+
+fn slot_node(nodes: &Nodes, definition: NodeId) -> Option<NodeId> {
+    let (kind, name) = slot_of(nodes.words(definition))?;
+    nodes.find(&slot_words(kind, name))
+}
+
+fn definitions(nodes: &mut Nodes) -> FxHashMap<NodeId, Vec<NodeId>> {
+    let mut definitions: FxHashMap<NodeId, Vec<NodeId>> = FxHashMap::default();
+    for id in nodes.ids() {
+        let Some((kind, name)) = slot_of(nodes.words(id)) else { continue };
+        debug_assert_ne!(name, NameId(0));
+        let slot = nodes.intern(&slot_words(kind, name), nodes.first(id));
+        definitions.entry(slot).or_default().push(id);
+    }
+    for all in definitions.values_mut() {
+        all.sort_by_key(|&id| nodes.first(id));
+    }
+    definitions
+}
+
+/// The nodes from which an ambiguous slot is reached.
+fn affected(nodes: &Nodes, definitions: &FxHashMap<NodeId, Vec<NodeId>>, ambiguous: &FxHashSet<NodeId>) -> Vec<bool> {
+    let mut affected = vec![false; nodes.len()];
+    if ambiguous.is_empty() {
+        return affected;
+    }
+    // who refers to whom, the other way round; a slot is referred to by nobody but leads to its definitions
+    let mut starts = vec![0u32; nodes.len() + 1];
+    let each = |visit: &mut dyn FnMut(NodeId, NodeId)| {
+        for id in nodes.ids() {
+            let words = nodes.words(id);
+            for at in references(words) {
+                visit(NodeId(words[at]), id);
+            }
+        }
+        for (&slot, all) in definitions {
+            for &definition in all {
+                visit(definition, slot);
+            }
+        }
+    };
+    each(&mut |to, _| starts[to.0 as usize + 1] += 1);
+    for at in 1..starts.len() {
+        starts[at] += starts[at - 1];
+    }
+    let mut users = vec![VOID; starts[nodes.len()] as usize];
+    let mut next = starts.clone();
+    each(&mut |to, from| {
+        users[next[to.0 as usize] as usize] = from;
+        next[to.0 as usize] += 1;
+    });
+    let mut open: Vec<NodeId> = ambiguous.iter().copied().collect();
+    for slot in &open {
+        affected[slot.0 as usize] = true;
+    }
+    while let Some(node) = open.pop() {
+        let at = node.0 as usize;
+        for &user in &users[starts[at] as usize..starts[at + 1] as usize] {
+            if !std::mem::replace(&mut affected[user.0 as usize], true) {
+                open.push(user);
+            }
+        }
+    }
+    affected
+}

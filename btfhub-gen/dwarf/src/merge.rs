@@ -1,0 +1,165 @@
+//! The tables of all threads as one.
+
+use rustc_hash::FxHashMap;
+
+use crate::convert::{FunctionState, Uses, VariableState, Worker};
+use crate::error::Diagnostic;
+use crate::names::{NameId, Names};
+use crate::nodes::{NodeId, NodeKind, Nodes, VOID, kind_of, name_positions, references};
+use crate::unit::{EntryAt, SOURCES};
+
+/// Everything that the units gave.
+pub(crate) struct Merged<'f> {
+    pub(crate) names: Names<'f>,
+    pub(crate) nodes: Nodes,
+    /// In the order of the input.
+    pub(crate) functions: Vec<FunctionState>,
+    pub(crate) parameters: Vec<(NameId, NodeId)>,
+    pub(crate) variables: Vec<VariableState>,
+    /// Named definitions by unit, in the order of units.
+    pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
+    pub(crate) uses: FxHashMap<NameId, Uses>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// The entries of other units that references lead to: what the table of the worker at that place has for each.
+pub(crate) struct Elsewhere<'f> {
+    pub(crate) worker: Worker<'f>,
+    pub(crate) nodes: FxHashMap<EntryAt, NodeId>,
+}
+
+/// The entry that an extern node stands for.
+pub(crate) fn extern_entry(words: &[u32]) -> Option<EntryAt> {
+    (kind_of(words[0]) == NodeKind::Extern).then(|| EntryAt {
+        source: SOURCES[((words[0] >> 8) as usize).min(SOURCES.len() - 1)],
+        offset: u64::from(words[1]) | u64::from(words[2]) << 32,
+    })
+}
+
+pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewhere<'f>>) -> Merged<'f> {
+    let mut merged = Merged {
+        names: Names::new(),
+        nodes: Nodes::new(),
+        functions: Vec::new(),
+        parameters: Vec::new(),
+        variables: Vec::new(),
+        environments: Vec::new(),
+        uses: FxHashMap::default(),
+        diagnostics: Vec::new(),
+    };
+    let mut entries = None;
+    if let Some(elsewhere) = elsewhere {
+        workers.insert(0, elsewhere.worker);
+        entries = Some(elsewhere.nodes);
+    } else if !workers.is_empty() {
+        // the first table is kept as it is
+        let first = workers.remove(0);
+        merged.names = first.names;
+        merged.nodes = first.nodes;
+        merged.functions = first.functions;
+        merged.parameters = first.parameters;
+        merged.variables = first.variables;
+        merged.environments = first.environments;
+        merged.uses = first.uses;
+        merged.diagnostics = first.diagnostics;
+    }
+    let maps = workers.iter().map(|worker| Map::new(worker, &mut merged.names)).collect();
+    let mut mapping = Mapping { tables: workers.iter().map(|worker| &worker.nodes).collect(), maps, entries };
+    for which in 0..mapping.tables.len() {
+        for id in mapping.tables[which].ids() {
+            mapping.node(&mut merged.nodes, which, id, 0);
+        }
+    }
+    let maps = mapping.maps;
+    for (worker, map) in workers.into_iter().zip(maps) {
+        let node = |id: NodeId| NodeId(map.nodes[id.0 as usize]);
+        let name = |id: NameId| NameId(map.names[id.0 as usize]);
+        let base = merged.parameters.len() as u32;
+        merged.parameters.extend(worker.parameters.into_iter().map(|(n, ty)| (name(n), node(ty))));
+        merged.functions.extend(worker.functions.into_iter().map(|function| FunctionState {
+            name: name(function.name),
+            result: node(function.result),
+            parameters: (function.parameters.0 + base, function.parameters.1 + base),
+            ..function
+        }));
+        let variables = worker.variables.into_iter();
+        merged.variables.extend(variables.map(|var| VariableState { name: name(var.name), ty: node(var.ty), ..var }));
+        for (unit, definitions) in worker.environments {
+            merged.environments.push((unit, definitions.into_iter().map(node).collect()));
+        }
+        for (key, uses) in worker.uses {
+            let all = merged.uses.entry(name(key)).or_default();
+            all.inlined += uses.inlined;
+            all.bodies += uses.bodies;
+            all.external |= uses.external;
+        }
+        merged.diagnostics.extend(worker.diagnostics);
+    }
+    merged.functions.sort_by_key(|function| function.entry);
+    merged.variables.sort_by_key(|variable| variable.entry);
+    merged.environments.sort_by_key(|&(unit, _)| unit);
+    merged.diagnostics.sort();
+    merged.diagnostics.dedup();
+    merged
+}
+
+/// From the numbers of one worker's tables to those of the merged ones.
+struct Map {
+    names: Vec<u32>,
+    nodes: Vec<u32>,
+}
+
+const NOT_YET: u32 = u32::MAX;
+const IN_PROGRESS: u32 = u32::MAX - 1;
+
+impl Map {
+    fn new<'f>(worker: &Worker<'f>, names: &mut Names<'f>) -> Map {
+        let ids = 0..worker.names.len() as u32;
+        let names = ids.map(|id| names.intern(worker.names.get(NameId(id))).0).collect();
+        Map { names, nodes: vec![NOT_YET; worker.nodes.len()] }
+    }
+}
+
+/// Chains of references from unit to unit are cut beyond this depth.
+const DEEPEST: u32 = 500;
+
+struct Mapping<'w> {
+    tables: Vec<&'w Nodes>,
+    maps: Vec<Map>,
+    /// Nodes of the first table, by the entry that extern nodes name.
+    entries: Option<FxHashMap<EntryAt, NodeId>>,
+}
+
+impl Mapping<'_> {
+    fn node(&mut self, out: &mut Nodes, which: usize, id: NodeId, depth: u32) -> NodeId {
+        match self.maps[which].nodes[id.0 as usize] {
+            NOT_YET => {}
+            IN_PROGRESS => return VOID,
+            done => return NodeId(done),
+        }
+        if depth > DEEPEST {
+            return VOID;
+        }
+        self.maps[which].nodes[id.0 as usize] = IN_PROGRESS;
+        let table = self.tables[which];
+        let words = table.words(id);
+        let node = match extern_entry(words) {
+            Some(entry) => match self.entries.as_ref().and_then(|entries| entries.get(&entry)) {
+                Some(&target) => self.node(out, 0, target, depth + 1),
+                None => VOID,
+            },
+            None => {
+                let mut mapped: smallvec::SmallVec<[u32; 64]> = words.into();
+                for at in name_positions(words) {
+                    mapped[at] = self.maps[which].names[words[at] as usize];
+                }
+                for at in references(words) {
+                    mapped[at] = self.node(out, which, NodeId(words[at]), depth + 1).0;
+                }
+                out.intern(&mapped, table.first(id))
+            }
+        };
+        self.maps[which].nodes[id.0 as usize] = node.0;
+        node
+    }
+}
