@@ -23,12 +23,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let release = |part: &[u8]| {
         let start = part.as_ptr() as usize - map.as_ptr() as usize;
         // SAFETY: the mapping is a private one of a file that is not written to: dropped pages are read again.
-        let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start.next_multiple_of(4096), part.len().saturating_sub(8192)) };
+        let _ = unsafe {
+            map.unchecked_advise_range(
+                memmap2::UncheckedAdvice::DontNeed,
+                start.next_multiple_of(4096),
+                part.len().saturating_sub(8192),
+            )
+        };
     };
-    let options = Options { jobs, compat: Compat::LATEST, rust: false, decompress: &decompress, release: Some(&release) };
+    let options =
+        Options { jobs, compat: Compat::LATEST, rust: false, decompress: &decompress, release: Some(&release) };
     let start = Instant::now();
     let output = dwarf::encode(&Input { elf: &map, supplementary: None }, &options)?;
-    eprintln!("{:?} {:?} {} bytes, {} diagnostics", start.elapsed(), output.statistics, output.btf.len(), output.diagnostics.len());
+    eprintln!(
+        "{:?} {:?} {} bytes, {} diagnostics",
+        start.elapsed(),
+        output.statistics,
+        output.btf.len(),
+        output.diagnostics.len()
+    );
     for diagnostic in output.diagnostics.iter().take(10) {
         eprintln!("{diagnostic}");
     }

@@ -122,7 +122,9 @@ pub(crate) enum Tag {
 fn tag_of(tag: u64) -> Tag {
     let Ok(tag) = u16::try_from(tag) else { return Tag::Other };
     match dw::DwTag(tag) {
-        dw::DW_TAG_compile_unit | dw::DW_TAG_partial_unit | dw::DW_TAG_type_unit | dw::DW_TAG_skeleton_unit => Tag::Unit,
+        dw::DW_TAG_compile_unit | dw::DW_TAG_partial_unit | dw::DW_TAG_type_unit | dw::DW_TAG_skeleton_unit => {
+            Tag::Unit
+        }
         dw::DW_TAG_base_type => Tag::Base,
         dw::DW_TAG_pointer_type
         | dw::DW_TAG_reference_type
@@ -188,7 +190,14 @@ fn wanted(tag: Tag, at: At) -> bool {
         Tag::Inlined => matches!(at, At::AbstractOrigin),
         Tag::Variable => matches!(
             at,
-            At::Name | At::Type | At::Specification | At::AbstractOrigin | At::Declaration | At::External | At::Artificial | At::Location
+            At::Name
+                | At::Type
+                | At::Specification
+                | At::AbstractOrigin
+                | At::Declaration
+                | At::External
+                | At::Artificial
+                | At::Location
         ),
         Tag::Subrange => matches!(at, At::UpperBound | At::Count),
         Tag::Annotation => matches!(at, At::Name | At::ConstValue),

@@ -59,7 +59,15 @@ impl Attributes {
 pub(crate) fn is_constant(form: Form) -> bool {
     matches!(
         form,
-        Form::Data1 | Form::Data2 | Form::Data4 | Form::Data8 | Form::Udata | Form::Sdata | Form::ImplicitConst | Form::Flag | Form::FlagPresent
+        Form::Data1
+            | Form::Data2
+            | Form::Data4
+            | Form::Data8
+            | Form::Udata
+            | Form::Sdata
+            | Form::ImplicitConst
+            | Form::Flag
+            | Form::FlagPresent
     )
 }
 
@@ -83,7 +91,9 @@ fn value(at: &mut Cursor<'_>, form: Form, arg: u32, table: &Table, encoding: Enc
             at.skip(arg as usize)?;
             0
         }
-        Form::Strp | Form::LineStrp | Form::StrpSup | Form::SecOffset | Form::GnuRefAlt => at.offset(encoding.dwarf64)?,
+        Form::Strp | Form::LineStrp | Form::StrpSup | Form::SecOffset | Form::GnuRefAlt => {
+            at.offset(encoding.dwarf64)?
+        }
         Form::Ref4 | Form::Data4 | Form::Strx4 | Form::Addrx4 | Form::RefSup4 => u64::from(at.u32()?),
         Form::Data1 | Form::Flag | Form::Ref1 | Form::Strx1 | Form::Addrx1 => u64::from(at.u8()?),
         Form::Data2 | Form::Ref2 | Form::Strx2 | Form::Addrx2 => u64::from(at.u16()?),

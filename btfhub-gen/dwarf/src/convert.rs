@@ -168,11 +168,8 @@ impl<'f> Worker<'f> {
                 }
             },
             Target::Elsewhere(entry) => {
-                let words = [
-                    head(NodeKind::Extern, entry.source as u32),
-                    entry.offset as u32,
-                    (entry.offset >> 32) as u32,
-                ];
+                let words =
+                    [head(NodeKind::Extern, entry.source as u32), entry.offset as u32, (entry.offset >> 32) as u32];
                 self.nodes.intern(&words, NO_ENTRY)
             }
         }
@@ -301,7 +298,9 @@ impl<'f> Worker<'f> {
         let (bytes, name) = (ty.bytes, ty.name.0);
         match ty.encoding {
             // DW_ATE_float; BTF knows these sizes (kernel/bpf/btf.c, btf_float_check_meta)
-            4 if matches!(bytes, 2 | 4 | 8 | 12 | 16) => self.nodes.intern(&[head(NodeKind::Float, 0), name, bytes], entry),
+            4 if matches!(bytes, 2 | 4 | 8 | 12 | 16) => {
+                self.nodes.intern(&[head(NodeKind::Float, 0), name, bytes], entry)
+            }
             encoding => {
                 let encoding = match encoding {
                     // DW_ATE_signed, DW_ATE_signed_char → BTF_INT_SIGNED

@@ -199,9 +199,6 @@ mod tests {
     fn the_end_is_an_error_with_its_offset() {
         let mut at = cursor(&[1, 2, 3]);
         at.u16().unwrap();
-        assert_eq!(
-            at.u32().unwrap_err().to_string(),
-            ".debug_info offset 0x2: the data ends in the middle of a value"
-        );
+        assert_eq!(at.u32().unwrap_err().to_string(), ".debug_info offset 0x2: the data ends in the middle of a value");
     }
 }

@@ -315,4 +315,3 @@ impl<'f, 'd> Job<'f, 'd> {
 fn externs<'w>(worker: &'w Worker<'_>) -> impl Iterator<Item = EntryAt> + 'w {
     worker.nodes.ids().filter_map(|id| extern_entry(worker.nodes.words(id)))
 }
-

@@ -719,9 +719,7 @@ impl<'f> Pass<'_, 'f, '_> {
         let second = u8::from(self.unit.source == Source::Supplementary) * 2;
         match value {
             None => Ok(NameId(0)),
-            Some((Form::Strp, offset)) => {
-                self.names.at(second, offset, || sections.str.string(offset, sections.big))
-            }
+            Some((Form::Strp, offset)) => self.names.at(second, offset, || sections.str.string(offset, sections.big)),
             Some((Form::LineStrp, offset)) => {
                 self.names.at(second + 1, offset, || sections.line_str.string(offset, sections.big))
             }

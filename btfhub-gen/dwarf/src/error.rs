@@ -47,7 +47,9 @@ pub enum Error {
         what: String,
     },
     /// A skeleton unit: its types are in a `.dwo` file that this file does not contain.
-    #[error("{section} offset {offset:#x}: skeleton unit of split dwarf: its debug information is in {dwo}, which was not given")]
+    #[error(
+        "{section} offset {offset:#x}: skeleton unit of split dwarf: its debug information is in {dwo}, which was not given"
+    )]
     Skeleton {
         /// The section.
         section: SectionName,

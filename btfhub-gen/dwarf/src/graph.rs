@@ -178,7 +178,8 @@ impl Graph {
                         for (seen, slot, target) in trial.bindings {
                             let holder = self.occurrences.get(&(trial.representative, seen)).copied();
                             let holder = if seen == definition { Some(class) } else { holder };
-                            let holder = holder.or_else(|| self.classes_of.get(&seen).and_then(|all| all.first().copied()));
+                            let holder =
+                                holder.or_else(|| self.classes_of.get(&seen).and_then(|all| all.first().copied()));
                             if let Some(holder) = holder {
                                 let bindings = &mut self.classes[holder.0 as usize].bindings;
                                 bindings.entry(slot).or_insert(ClassOrNode::Occurrence(*unit, target));

@@ -211,7 +211,9 @@ pub(crate) fn slot_kind(head: u32) -> SlotKind {
 /// The positions in a node's words that hold nodes.
 pub(crate) fn references(words: &[u32]) -> impl Iterator<Item = usize> {
     let (start, step) = match kind_of(words[0]) {
-        NodeKind::Pointer | NodeKind::Const | NodeKind::Volatile | NodeKind::Restrict | NodeKind::Array => (1, usize::MAX),
+        NodeKind::Pointer | NodeKind::Const | NodeKind::Volatile | NodeKind::Restrict | NodeKind::Array => {
+            (1, usize::MAX)
+        }
         NodeKind::Typedef | NodeKind::TypeTag => (2, usize::MAX),
         NodeKind::Struct | NodeKind::Union => (4, 4),
         NodeKind::Prototype => (1, 2),
@@ -223,7 +225,9 @@ pub(crate) fn references(words: &[u32]) -> impl Iterator<Item = usize> {
 /// The positions in a node's words that hold names.
 pub(crate) fn name_positions(words: &[u32]) -> impl Iterator<Item = usize> {
     let (start, step, extra) = match kind_of(words[0]) {
-        NodeKind::Int | NodeKind::Float | NodeKind::Typedef | NodeKind::TypeTag | NodeKind::Slot => (1, usize::MAX, None),
+        NodeKind::Int | NodeKind::Float | NodeKind::Typedef | NodeKind::TypeTag | NodeKind::Slot => {
+            (1, usize::MAX, None)
+        }
         NodeKind::Struct | NodeKind::Union => (3, 4, Some(1)),
         NodeKind::Enum => (3, 3, Some(1)),
         NodeKind::Prototype => (2, 2, None),

@@ -144,9 +144,9 @@ impl<'d> File<'d> {
         let supplementary = match (link, sup) {
             (Some((name, _)), _) => Some(String::from_utf8_lossy(name).into_owned()),
             // version (2 bytes), is_supplementary (1 byte), file name (DWARF 5, 7.3.6)
-            (None, Some(data)) if data.get(2) == Some(&0) => {
-                Some(String::from_utf8_lossy(data[3..].split(|&byte| byte == 0).next().unwrap_or_default()).into_owned())
-            }
+            (None, Some(data)) if data.get(2) == Some(&0) => Some(
+                String::from_utf8_lossy(data[3..].split(|&byte| byte == 0).next().unwrap_or_default()).into_owned(),
+            ),
             _ => None,
         };
         let e_machine = elf.elf_header().e_machine(elf.endian());

@@ -181,7 +181,8 @@ fn agree(nodes: &Nodes, a: NodeId, b: NodeId) -> bool {
                 (a, b) = (NodeId(one[1]), NodeId(other[1]));
             }
             NodeKind::Prototype => {
-                let types = |words: &[u32]| -> Vec<NodeId> { words[1..].iter().step_by(2).map(|&ty| NodeId(ty)).collect() };
+                let types =
+                    |words: &[u32]| -> Vec<NodeId> { words[1..].iter().step_by(2).map(|&ty| NodeId(ty)).collect() };
                 let (one, other) = (types(one), types(other));
                 return one.len() == other.len() && one.iter().zip(&other).all(|(&a, &b)| agree(nodes, a, b));
             }
@@ -223,7 +224,9 @@ impl Layout<'_> {
             NodeKind::Void | NodeKind::Prototype | NodeKind::Extern => (0, 1),
             NodeKind::Int | NodeKind::Float | NodeKind::Enum => (u64::from(words[2]), u64::from(words[2]).clamp(1, 16)),
             NodeKind::Pointer => (u64::from(self.address_size), u64::from(self.address_size)),
-            NodeKind::Const | NodeKind::Volatile | NodeKind::Restrict => self.measure(NodeId(words[1]), view, depth - 1),
+            NodeKind::Const | NodeKind::Volatile | NodeKind::Restrict => {
+                self.measure(NodeId(words[1]), view, depth - 1)
+            }
             NodeKind::Typedef | NodeKind::TypeTag => self.measure(NodeId(words[2]), view, depth - 1),
             NodeKind::Array => {
                 let (size, align) = self.measure(NodeId(words[1]), view, depth - 1);
