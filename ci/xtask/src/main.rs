@@ -9,6 +9,7 @@
 //!
 //! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
 
+mod kernels;
 mod objects;
 mod process;
 mod setup;
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Compile the project's BPF objects into target/bpf.
     Objects,
+    /// Fetch real kernels with debug information and newer tools into the cache (gigabytes).
+    Kernels(kernels::Args),
     /// Everything CI checks; the last lines are cargo test's.
     Test(test::Args),
     /// Layering, licences, and what must never be committed.
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 println!("{}", object.display());
             }
         }
+        Command::Kernels(args) => kernels::run(&args)?,
         Command::Test(args) => return test::run(&args),
         Command::Tidy => return tidy::run(),
     }

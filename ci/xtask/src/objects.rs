@@ -44,7 +44,7 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
 
 /// clang writes to a temporary name, llvm-strip drops the DWARF (BTF stays), then the object takes its name.
 fn compile(root: &Path, source: &Path, object: &Path) -> Result<()> {
-    let unfinished = object.with_extension("o.tmp");
+    let unfinished = workspace::unfinished(object);
     process::run(
         process::command("clang", root)
             .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11"])

@@ -1,7 +1,7 @@
 //! The places: the checkout, cargo's target folder, the cache outside git.
 
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The checkout's root: the nearest folder upwards whose Cargo.toml is a workspace.
 ///
@@ -26,3 +26,38 @@ pub(crate) fn target() -> Result<PathBuf> {
     let root = root()?;
     Ok(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder)))
 }
+
+/// Where what is downloaded stays: `$LCC_CACHE`, or `lcc` in the user's cache folder.
+///
+/// # Errors
+/// None of `LCC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = variable("LCC_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("lcc")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/lcc")));
+    folder.context("find the cache: set LCC_CACHE")
+}
+
+/// Creates the folder with its parents, and returns it.
+///
+/// # Errors
+/// It cannot be created.
+pub(crate) fn create(folder: PathBuf) -> Result<PathBuf> {
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// The name under which a file or folder is made, before it is renamed to `path`.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// True for what an interrupted run left behind.
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(UNFINISHED)
+}
+
+const UNFINISHED: &str = ".unfinished";
