@@ -63,7 +63,7 @@ fn findings() -> Result<Vec<String>> {
         process::stdout_of(process::command(cargo, &root).args(["metadata", "--format-version", "1", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("read cargo metadata's output")?;
     let mut findings = layering(&metadata);
-    findings.extend(dependency_licences(&metadata, &allowed_licences(&root)?));
+    findings.extend(dependency_licences(&metadata, &Licences::read(&root)?));
     for relative in tracked_files(&root)? {
         let path = root.join(&relative);
         let Ok(bytes) = std::fs::read(&path) else { continue }; // deleted, not yet committed
@@ -99,25 +99,55 @@ fn layering(metadata: &Value) -> Vec<String> {
     findings
 }
 
-/// The licences that `deny.toml` allows: the quoted words of its `allow = [ … ]`.
-fn allowed_licences(root: &Path) -> Result<BTreeSet<String>> {
-    let path = root.join("deny.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let list = text.split_once("\nallow = [").and_then(|(_, rest)| rest.split_once(']')).map(|(list, _)| list);
-    let list = list.with_context(|| format!("find the list of allowed licences in {}", path.display()))?;
-    Ok(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
+/// What `deny.toml` says of licences.
+struct Licences {
+    allowed: BTreeSet<String>,
+    /// Crates with a licence of their own, for development only.
+    exceptions: Vec<(String, BTreeSet<String>)>,
 }
 
-fn dependency_licences(metadata: &Value, allowed: &BTreeSet<String>) -> Vec<String> {
+impl Licences {
+    fn read(root: &Path) -> Result<Self> {
+        let path = root.join("deny.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("find the licences in {}", path.display()))
+    }
+
+    /// `allow = [ "…" ]` and the lines `{ crate = "…", allow = ["…"] }`.
+    fn parse(text: &str) -> Option<Self> {
+        let quoted = |text: &str| text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let (list, _) = text.split_once("\nallow = [")?.1.split_once(']')?;
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("{ crate = "));
+        let exceptions = lines.filter_map(|line| {
+            let (name, licences) = line.split_once(", allow = ")?;
+            Some((quoted(name).pop()?, quoted(licences).into_iter().collect()))
+        });
+        Some(Self { allowed: quoted(list).into_iter().collect(), exceptions: exceptions.collect() })
+    }
+
+    fn allow(&self, name: &str, expression: &str) -> bool {
+        let exception = self.exceptions.iter().find(|(excepted, _)| excepted == name);
+        is_allowed(expression, &self.allowed) || exception.is_some_and(|(_, allowed)| is_allowed(expression, allowed))
+    }
+}
+
+fn dependency_licences(metadata: &Value, licences: &Licences) -> Vec<String> {
     let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
-    let refused = packages
-        .iter()
-        .filter(|package| !package["license"].as_str().is_some_and(|expression| is_allowed(expression, allowed)));
-    refused
-        .map(|package| {
-            format!("{} {}: licence {} is not in deny.toml", package["name"], package["version"], package["license"])
-        })
-        .collect()
+    let mut findings = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        if !licences.allow(name, package["license"].as_str().unwrap_or_default()) {
+            findings.push(format!("{name} {}: licence {} is not in deny.toml", package["version"], package["license"]));
+        }
+        for dependency in package["dependencies"].as_array().map_or(&[][..], Vec::as_slice) {
+            let on = dependency["name"].as_str().unwrap_or_default();
+            let is_excepted = |name: &str| licences.exceptions.iter().any(|(excepted, _)| excepted == name);
+            if is_excepted(on) && !is_excepted(name) && dependency["kind"] != "dev" {
+                findings.push(format!("{name}: {on} has a licence for development only"));
+            }
+        }
+    }
+    findings
 }
 
 /// An SPDX expression of AND, OR and parentheses (and the old `/` for OR): is some choice of licences all allowed?
@@ -233,6 +263,27 @@ mod tests {
     #[test]
     fn the_repository_is_tidy() {
         check().unwrap();
+    }
+
+    #[test]
+    fn licences_of_dependencies() {
+        fn check(name: &str, licence: Option<&str>, on: Option<(&str, Option<&str>)>, expected: usize) {
+            let licences = Licences::parse(
+                "[licenses]\nallow = [\n    \"MIT\",\n]\nexceptions = [\n    { crate = \"x\", allow = [\"LGPL\"] },\n]",
+            );
+            let dependencies: Vec<Value> =
+                on.iter().map(|(on, kind)| serde_json::json!({"name": on, "kind": kind})).collect();
+            let package = serde_json::json!({"name": name, "license": licence, "dependencies": dependencies});
+            let findings = dependency_licences(&serde_json::json!({"packages": [package]}), &licences.unwrap());
+            assert_eq!(findings.len(), expected, "{findings:?}");
+        }
+        check("a", Some("MIT"), None, 0);
+        check("a", Some("LGPL"), None, 1);
+        check("x", Some("LGPL"), None, 0);
+        check("a", None, None, 1);
+        check("a", Some("MIT"), Some(("x", None)), 1);
+        check("a", Some("MIT"), Some(("x", Some("dev"))), 0);
+        check("a", Some("MIT"), Some(("b", None)), 0);
     }
 
     #[test]
