@@ -1,0 +1,67 @@
+//! What can fail, and where.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::input::fault::Fault;
+
+/// An error of this library. Messages name the file; those of a format also the section and the offset in bytes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder cannot be read or written.
+    #[error("{}: {doing}: {source}", path.display())]
+    Io {
+        /// What was being done, such as `reading`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An input's bytes are not of the format they should be.
+    #[error("{origin}: {section} at offset {offset:#x}: {what}")]
+    Malformed {
+        /// The file, and the member of the package.
+        origin: String,
+        /// Part of the input, such as `data.tar.xz` or `.debug_info`.
+        section: String,
+        /// Where in that part, in bytes.
+        offset: u64,
+        /// What was expected and what is there.
+        what: String,
+    },
+    /// The input is good but nothing that is wanted is in it.
+    #[error("{origin}: {what}")]
+    NoKernel {
+        /// The file, and the member of the package.
+        origin: String,
+        /// What it is instead, and what to give.
+        what: String,
+    },
+    /// Nothing tells which kernel an input is.
+    #[error("{origin}: {what}; name it with --id distro/version/arch/release")]
+    Unidentified {
+        /// The file, and the member of the package.
+        origin: String,
+        /// What is not known.
+        what: String,
+    },
+}
+
+impl Error {
+    /// An I/O error while `doing` something with `path`.
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { doing, path, source }
+    }
+
+    /// A fault in the input called `origin`, read from `path`.
+    pub(crate) fn fault(origin: &str, path: &Path) -> impl FnOnce(Fault) -> Error {
+        let (origin, path) = (origin.to_owned(), path.to_owned());
+        move |fault| match fault {
+            Fault::Io(source) => Error::Io { doing: "reading", path, source },
+            Fault::Malformed(m) => Error::Malformed { origin, section: m.section, offset: m.offset, what: m.what },
+        }
+    }
+}
