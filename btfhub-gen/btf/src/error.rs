@@ -78,6 +78,14 @@ pub enum Error {
         /// Why it has no counterpart, lower case.
         reason: String,
     },
+    /// The types kept for an object's relocations would not give the results of all types: an error of this library.
+    #[error("minimal BTF for {object} would resolve relocations of type {root} differently")]
+    NotMinimizable {
+        /// The object's name.
+        object: String,
+        /// The local root type.
+        root: String,
+    },
     /// The ELF file cannot be read.
     #[error("reading ELF: {reason}")]
     Elf {

@@ -25,12 +25,14 @@
 #![forbid(unsafe_code)]
 
 pub mod core_relo;
+pub mod coverage;
 pub mod distilled;
 pub mod elf;
 pub mod error;
 pub mod ext;
 pub mod index;
 pub mod insn;
+pub mod minimize;
 pub mod object_file;
 pub mod parse;
 pub mod raw;

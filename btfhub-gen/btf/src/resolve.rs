@@ -93,7 +93,7 @@ impl Btf<'_> {
         self
     }
 
-    fn long_size(&self, id: TypeId) -> Option<ByteSize> {
+    pub(crate) fn long_size(&self, id: TypeId) -> Option<ByteSize> {
         if self.kind_of(id) != Ok(Some(Kind::Int)) {
             return None;
         }

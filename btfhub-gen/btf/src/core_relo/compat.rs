@@ -12,8 +12,12 @@ pub(crate) const MAX_DEPTH: u32 = 32;
 
 /// What a comparison saw in the target, for whoever wants to keep just that.
 pub(crate) trait Observer {
-    /// A type was looked at.
+    /// The candidate itself, before qualifiers and typedefs are skipped.
+    fn root(&mut self, _id: TypeId) {}
+    /// What is behind the qualifiers and typedefs of this type was looked at.
     fn ty(&mut self, _id: TypeId) {}
+    /// A pointer was followed.
+    fn followed(&mut self, _pointer: TypeId) {}
     /// A member was found to be the one.
     fn member(&mut self, _composite: TypeId, _index: u32) {}
     /// An enumerator was found to be the one.
@@ -107,7 +111,6 @@ fn types_are_compatible_within(
     observer: &mut impl Observer,
 ) -> Result<bool, Refusal> {
     let (mut local, mut target) = (local, target);
-    observer.ty(target.id);
     if !kinds_compatible(local.btf.kind_of(local.id)?, target.btf.kind_of(target.id)?) {
         return Ok(false);
     }
@@ -115,7 +118,6 @@ fn types_are_compatible_within(
         observer.ty(target.id);
         let (_, a) = local.strip()?;
         let (stripped_target, b) = target.strip()?;
-        observer.ty(stripped_target.id);
         if !kinds_compatible(kind(&a), kind(&b)) {
             return Ok(false);
         }
@@ -124,6 +126,7 @@ fn types_are_compatible_within(
             Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Fwd => return Ok(true),
             Kind::Int => return Ok(words::int_offset(&a) == 0 && words::int_offset(&b) == 0),
             Kind::Ptr => {
+                observer.followed(stripped_target.id);
                 local = local.at(TypeId(a.size_or_type));
                 target = target.at(TypeId(b.size_or_type));
             }
@@ -138,7 +141,6 @@ fn types_are_compatible_within(
                 }
                 for index in 0..a.info.vlen() {
                     let level = level.checked_sub(1).ok_or(Refusal::Nesting)?;
-                    observer.ty(words::parameter(&b, index));
                     let (a, _) = local.at(words::parameter(&a, index)).strip()?;
                     let (b, _) = target.at(words::parameter(&b, index)).strip()?;
                     if !types_are_compatible_within(a, b, level, observer)? {
@@ -146,9 +148,7 @@ fn types_are_compatible_within(
                     }
                 }
                 local = local.at(TypeId(a.size_or_type)).strip()?.0;
-                target = target.at(TypeId(b.size_or_type));
-                observer.ty(target.id);
-                target = target.strip()?.0;
+                target = target.at(TypeId(b.size_or_type)).strip()?.0;
             }
             _ => return Ok(false),
         }

@@ -45,7 +45,6 @@ impl<O: Observer> Matcher<'_, O> {
             self.observer.ty(target.id);
             let (stripped_local, a) = local.strip()?;
             let (stripped_target, b) = target.strip()?;
-            self.observer.ty(stripped_target.id);
             let (a_name, b_name) = (name_of(&a), name_of(&b));
             if !names_match(local.btf, a_name, target.btf, b_name)? {
                 return Ok(false);
@@ -82,6 +81,7 @@ impl<O: Observer> Matcher<'_, O> {
                     return Ok(a.size_or_type == b.size_or_type && signed(&a) == signed(&b));
                 }
                 Kind::Ptr => {
+                    self.observer.followed(stripped_target.id);
                     behind_pointer = true;
                     local = local.at(TypeId(a.size_or_type));
                     target = target.at(TypeId(b.size_or_type));

@@ -19,9 +19,12 @@ mod value;
 pub(crate) mod words;
 
 pub use candidates::{Candidate, Candidates, Module, Origin, Target};
+pub(crate) use compat::Observer;
 pub use kind::CoreReloKind;
+pub(crate) use kind::Family;
 pub use patch::patch;
 pub use refusal::Refusal;
+pub(crate) use resolve::{Answer, Question, Questions, observe};
 pub use resolve::{Resolution, resolve_object, search_candidates};
 pub use spec::{AccessSpec, Accessor, MAX_ELEMENTS};
 pub use target_spec::Mismatch;

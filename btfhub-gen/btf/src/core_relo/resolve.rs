@@ -2,7 +2,8 @@
 //!
 //! A candidate that did not match one relocation of a local type is out for the later ones of that type
 //! (`bpf_core_calc_relo_insn` prunes its cached list), which may make unambiguous what alone would not be. So the order
-//! counts, and so does which programs are loaded.
+//! counts, and so does which programs are loaded. What a relocation finds in each candidate does not depend on either:
+//! that is evaluated once per question, and concluded from for each relocation in turn.
 
 use rustc_hash::FxHashMap;
 
@@ -15,25 +16,27 @@ use super::target_spec::{Mismatch, match_candidate};
 use super::value::{self, Outcome};
 use crate::object_file::{CoreRelo, ObjectFile};
 use crate::parse::Btf;
-use crate::raw::TypeId;
+use crate::raw::{StrOffset, TypeId};
 
 /// What came of one relocation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
-    /// The access by the local types; an error where the object itself is malformed.
-    pub local: Result<AccessSpec, Refusal>,
     /// The result, or why libbpf refuses the object.
     pub outcome: Result<Outcome, Refusal>,
-    /// The first candidate that matched, with the access in it.
-    pub target: Option<(Candidate, AccessSpec)>,
+    /// The first candidate that matched.
+    pub candidate: Option<Candidate>,
     /// Where none matched: why the one that came closest did not.
     pub mismatch: Option<Mismatch>,
 }
 
 /// The candidates of every local type that the objects' relocations start from.
-pub fn search_candidates(target: &Target<'_>, objects: &[&ObjectFile<'_>]) -> Candidates {
-    let roots = objects.iter().flat_map(|object| {
-        object.relocations().iter().filter(|relo| relo.kind != CoreReloKind::TypeIdLocal).filter_map(|relo| {
+pub fn search_candidates<'o, 'a: 'o>(
+    target: &Target<'_>,
+    objects: impl IntoIterator<Item = &'o ObjectFile<'a>>,
+) -> Candidates {
+    let roots = objects.into_iter().flat_map(|object| {
+        let searched = object.relocations().iter().filter(|relo| relo.kind != CoreReloKind::TypeIdLocal);
+        searched.filter_map(|relo| {
             let record = object.btf().record(relo.root).ok()?;
             Some((object.btf().str_bytes(record.name).ok()?, record.info.kind()))
         })
@@ -48,91 +51,178 @@ pub fn resolve_object(
     candidates: &Candidates,
     is_loaded: impl Fn(&CoreRelo) -> bool,
 ) -> Vec<Option<Resolution>> {
-    let mut lists = CandidateLists::new(object.btf(), candidates);
-    object.relocations().iter().map(|relo| is_loaded(relo).then(|| lists.resolve(relo, target, &mut ()))).collect()
+    Questions::ask(object, target, candidates).resolve(is_loaded)
 }
 
-/// The candidates of each local type, as pruned by the relocations before.
-pub(crate) struct CandidateLists<'c, 'a> {
-    local: &'c Btf<'a>,
-    candidates: &'c Candidates,
-    lists: FxHashMap<TypeId, Vec<Candidate>>,
+/// The distinct questions of an object's relocations, and what each finds in each candidate.
+#[derive(Debug)]
+pub(crate) struct Questions<'o, 'a> {
+    object: &'o ObjectFile<'a>,
+    pub(crate) asked: Vec<Question>,
+    /// The question of each relocation.
+    pub(crate) of_relocation: Vec<usize>,
 }
 
-impl<'c, 'a> CandidateLists<'c, 'a> {
-    pub(crate) fn new(local: &'c Btf<'a>, candidates: &'c Candidates) -> CandidateLists<'c, 'a> {
-        CandidateLists { local, candidates, lists: FxHashMap::default() }
+/// What is asked of a target: the same for many relocations of an object.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// The access by the local types; an error where the object itself is malformed.
+    pub(crate) local: Result<AccessSpec, Refusal>,
+    /// The local root type.
+    pub(crate) root: TypeId,
+    /// What it comes to where no candidate matches.
+    absent: Result<Outcome, Refusal>,
+    /// All candidates, in libbpf's order, and what was found in each.
+    pub(crate) answers: Vec<(Candidate, Answer)>,
+}
+
+/// What a question finds in a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Match { outcome: Outcome, bit_offset: u32 },
+    Mismatch(Mismatch),
+    Refused(Refusal),
+}
+
+impl<'o, 'a> Questions<'o, 'a> {
+    pub(crate) fn ask(object: &'o ObjectFile<'a>, target: &Target<'_>, candidates: &Candidates) -> Questions<'o, 'a> {
+        let mut known: FxHashMap<(CoreReloKind, TypeId, StrOffset), usize> = FxHashMap::default();
+        let mut asked = Vec::new();
+        let of_relocation = object.relocations().iter().map(|relo| {
+            *known.entry((relo.kind, relo.root, relo.access)).or_insert_with(|| {
+                asked.push(Question::ask(object.btf(), relo, target, candidates));
+                asked.len() - 1
+            })
+        });
+        Questions { object, of_relocation: of_relocation.collect(), asked }
     }
 
-    pub(crate) fn resolve(&mut self, relo: &CoreRelo, target: &Target<'_>, observer: &mut impl Observer) -> Resolution {
-        let local = AccessSpec::parse(self.local, relo.kind, relo.root, relo.access);
-        let mut resolution = Resolution { local, outcome: Err(Refusal::Anonymous), target: None, mismatch: None };
-        let outcome = match &resolution.local {
-            Err(refusal) => Err(refusal.clone()),
-            Ok(spec) => {
-                let found = (&mut resolution.target, &mut resolution.mismatch);
-                self.resolve_spec(spec, target, found, observer)
+    /// Concludes the relocations for which `is_loaded` holds, in order; `None` for the others.
+    pub(crate) fn resolve(&self, is_loaded: impl Fn(&CoreRelo) -> bool) -> Vec<Option<Resolution>> {
+        // By local type: which of its candidates, by their number, the relocations so far have left.
+        let mut left: FxHashMap<TypeId, Vec<usize>> = FxHashMap::default();
+        let relocations = self.object.relocations().iter().zip(&self.of_relocation);
+        let conclude = |(relo, &number): (&CoreRelo, &usize)| {
+            let question = &self.asked[number];
+            is_loaded(relo).then(|| {
+                if question.answers.is_empty() {
+                    // No search was made, or none found anything: there is no list to prune.
+                    return question.conclude(&mut Vec::new());
+                }
+                let left = left.entry(question.root).or_insert_with(|| (0..question.answers.len()).collect());
+                question.conclude(left)
+            })
+        };
+        relocations.map(conclude).collect()
+    }
+}
+
+impl Question {
+    fn ask(local_btf: &Btf<'_>, relo: &CoreRelo, target: &Target<'_>, candidates: &Candidates) -> Question {
+        let local = AccessSpec::parse(local_btf, relo.kind, relo.root, relo.access);
+        let mut question = Question { local, root: relo.root, absent: Err(Refusal::Anonymous), answers: Vec::new() };
+        let spec = match &question.local {
+            Ok(spec) => spec,
+            Err(refusal) => {
+                question.absent = Err(refusal.clone());
+                return question;
             }
         };
-        resolution.outcome = outcome;
-        resolution
+        let absent = value::outcome((local_btf, spec), None);
+        if spec.kind == CoreReloKind::TypeIdLocal {
+            question.absent = absent.map(|outcome| Outcome { target: outcome.local, ..outcome });
+            return question;
+        }
+        let root =
+            local_btf.record(spec.root).and_then(|record| Ok((local_btf.str_bytes(record.name)?, record.info.kind())));
+        match root {
+            Err(error) => question.absent = Err(error.into()),
+            Ok(([], _)) => {}
+            Ok((name, kind)) => {
+                question.absent = absent;
+                let answer = |candidate: Candidate| {
+                    let btf = target.btf(candidate.origin);
+                    (candidate, Answer::of((local_btf, spec), btf, candidate))
+                };
+                question.answers = candidates.of(name, kind).map(answer).collect();
+            }
+        }
+        question
     }
 
-    fn resolve_spec(
-        &mut self,
-        spec: &AccessSpec,
-        target: &Target<'_>,
-        (found, mismatch): (&mut Option<(Candidate, AccessSpec)>, &mut Option<Mismatch>),
-        observer: &mut impl Observer,
-    ) -> Result<Outcome, Refusal> {
-        let local = (self.local, spec);
-        if spec.kind == CoreReloKind::TypeIdLocal {
-            let outcome = value::outcome(local, None)?;
-            return Ok(Outcome { target: outcome.local, ..outcome });
-        }
-        let root = self.local.record(spec.root)?;
-        let name = self.local.str_bytes(root.name)?;
-        if name.is_empty() {
-            return Err(Refusal::Anonymous);
-        }
-        let list = self.lists.entry(spec.root).or_insert_with(|| self.candidates.of(name, root.info.kind()).collect());
-        let mut result: Option<Outcome> = None;
-        let mut first_bits = 0;
-        let mut kept = 0;
-        for at in 0..list.len() {
-            let candidate = list[at];
-            let btf = target.btf(candidate.origin);
-            match match_candidate(self.local, spec, btf, candidate.id, observer)? {
-                Err(reason) => note(mismatch, reason),
-                Ok(access) => {
-                    let outcome = value::outcome(local, Some((btf, &access)))?;
-                    match result {
-                        None => {
-                            result = Some(outcome);
-                            first_bits = access.bit_offset;
-                            *found = Some((candidate, access));
+    /// Do all candidates that match give the same result?
+    pub(crate) fn is_unambiguous(&self) -> bool {
+        let mut matches = self.answers.iter().filter_map(|(_, answer)| match answer {
+            Answer::Match { outcome, bit_offset } => Some((*outcome, *bit_offset)),
+            _ => None,
+        });
+        matches.next().is_none_or(|first| matches.all(|other| agree(first, other).is_ok() && first.0 == other.0))
+    }
+
+    /// Draws libbpf's conclusion from the candidates that are `left`, and leaves those that matched.
+    fn conclude(&self, left: &mut Vec<usize>) -> Resolution {
+        let mut mismatch = Mismatch::NoType;
+        let mut first: Option<(Candidate, Outcome, u32)> = None;
+        let refused = |refusal| Resolution { outcome: Err(refusal), candidate: None, mismatch: None };
+        let mut matching = Vec::new();
+        for &number in left.iter() {
+            let (candidate, answer) = &self.answers[number];
+            match answer {
+                Answer::Refused(refusal) => return refused(refusal.clone()),
+                Answer::Mismatch(reason) => mismatch = mismatch.deeper(*reason),
+                Answer::Match { outcome, bit_offset } => {
+                    match first {
+                        None => first = Some((*candidate, *outcome, *bit_offset)),
+                        Some((_, outcome_before, bit_offset_before)) => {
+                            if let Err(refusal) = agree((outcome_before, bit_offset_before), (*outcome, *bit_offset)) {
+                                return refused(refusal);
+                            }
                         }
-                        Some(first) => agree((first, first_bits), (outcome, access.bit_offset))?,
                     }
-                    list[kept] = candidate;
-                    kept += 1;
+                    matching.push(number);
                 }
             }
         }
-        if kept > 0 {
-            list.truncate(kept);
-        }
-        match result {
-            Some(outcome) => {
-                *mismatch = None;
-                Ok(outcome)
+        match first {
+            Some((candidate, outcome, _)) => {
+                *left = matching;
+                Resolution { outcome: Ok(outcome), candidate: Some(candidate), mismatch: None }
             }
             None => {
-                note(mismatch, Mismatch::NoType);
-                value::outcome(local, None)
+                let is_local = self.local.as_ref().is_ok_and(|spec| spec.kind == CoreReloKind::TypeIdLocal);
+                let mismatch = (self.absent.is_ok() && !is_local).then_some(mismatch);
+                Resolution { outcome: self.absent.clone(), candidate: None, mismatch }
             }
         }
     }
+}
+
+impl Answer {
+    fn of((local_btf, spec): (&Btf<'_>, &AccessSpec), btf: &Btf<'_>, candidate: Candidate) -> Answer {
+        match match_candidate(local_btf, spec, btf, candidate.id, &mut ()) {
+            Err(refusal) => Answer::Refused(refusal),
+            Ok(Err(reason)) => Answer::Mismatch(reason),
+            Ok(Ok(access)) => match value::outcome((local_btf, spec), Some((btf, &access))) {
+                Err(refusal) => Answer::Refused(refusal),
+                Ok(outcome) => Answer::Match { outcome, bit_offset: access.bit_offset },
+            },
+        }
+    }
+
+    pub(crate) fn is_match(&self) -> bool {
+        matches!(self, Answer::Match { .. })
+    }
+}
+
+/// Looks again for a question's access in a candidate, telling the observer what that takes.
+pub(crate) fn observe(
+    local_btf: &Btf<'_>,
+    spec: &AccessSpec,
+    btf: &Btf<'_>,
+    candidate: Candidate,
+    observer: &mut impl Observer,
+) -> Result<(), Refusal> {
+    match_candidate(local_btf, spec, btf, candidate.id, observer).map(drop)
 }
 
 /// Checks that another candidate gives what the first gave.
@@ -155,23 +245,21 @@ fn agree((first, first_bits): (Outcome, u32), (other, other_bits): (Outcome, u32
     Ok(())
 }
 
-/// Keeps the reason that lies deepest in the access: the candidate that came closest.
-fn note(mismatch: &mut Option<Mismatch>, reason: Mismatch) {
-    let depth = |mismatch: &Mismatch| match *mismatch {
-        Mismatch::NoType => 0,
-        Mismatch::Type | Mismatch::NotEnum | Mismatch::NoEnumerator => 1,
-        Mismatch::NotComposite { accessor }
-        | Mismatch::NoMember { accessor }
-        | Mismatch::NotArray { accessor }
-        | Mismatch::OutOfBounds { accessor, .. } => 1 + 2 * accessor,
-        Mismatch::Member { accessor, .. } => 2 + 2 * accessor,
-    };
-    if mismatch.as_ref().is_none_or(|known| depth(known) < depth(&reason)) {
-        *mismatch = Some(reason);
-    }
-}
-
 impl Mismatch {
+    /// The reason that lies deeper in the access: that of the candidate that came closer.
+    fn deeper(self, other: Mismatch) -> Mismatch {
+        let depth = |mismatch: Mismatch| match mismatch {
+            Mismatch::NoType => 0,
+            Mismatch::Type | Mismatch::NotEnum | Mismatch::NoEnumerator => 1,
+            Mismatch::NotComposite { accessor }
+            | Mismatch::NoMember { accessor }
+            | Mismatch::NotArray { accessor }
+            | Mismatch::OutOfBounds { accessor, .. } => 1 + 2 * accessor,
+            Mismatch::Member { accessor, .. } => 2 + 2 * accessor,
+        };
+        if depth(other) > depth(self) { other } else { self }
+    }
+
     /// Says what is missing, in words, for the access `spec` of the object whose types are `local`.
     pub fn describe(&self, local: &Btf<'_>, spec: &AccessSpec) -> String {
         let name = |accessor: usize| {
@@ -202,17 +290,5 @@ impl Mismatch {
             Mismatch::NotEnum => "the type of that name is no enumeration".to_owned(),
             Mismatch::NoEnumerator => format!("no enumerator {}", name(0)),
         }
-    }
-}
-
-impl Resolution {
-    /// Does the target lack what was asked for? For kinds that ask whether something exists too.
-    pub fn is_absent(&self) -> bool {
-        self.outcome.is_ok()
-            && self.target.is_none()
-            && self
-                .local
-                .as_ref()
-                .is_ok_and(|spec| spec.kind != CoreReloKind::TypeIdLocal && spec.kind.family().is_some())
     }
 }

@@ -67,6 +67,7 @@ pub(crate) fn match_candidate(
     observer: &mut impl Observer,
 ) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
     let found = AccessSpec::new(root, spec.kind);
+    observer.root(root);
     match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
         Family::Type => {
             let (a, b) = (Node::new(local, spec.root), Node::new(target, root));
@@ -100,7 +101,6 @@ fn match_enumerator(
         let bytes = target.str_bytes(name)?;
         // The comparison of the prefix first: it is the cheap one.
         if bytes.starts_with(wanted) && essential_len(bytes) == wanted.len() {
-            observer.ty(found.root);
             observer.enumerator(ty, index);
             found.accessors.push(Accessor { ty, index, name: Some(name) });
             found.raw.push(index);
@@ -132,7 +132,6 @@ enum MemberSearch {
 impl<O: Observer> FieldSearch<'_, '_, '_, O> {
     fn run(mut self, spec: &AccessSpec) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
         let mut id = self.found.root;
-        self.observer.ty(id);
         for (accessor, step) in spec.accessors.iter().enumerate() {
             let (ty, record) = stripped(self.target, id)?;
             id = ty;
@@ -142,10 +141,7 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
                 let local_type = words::member(&composite, step.index).ty;
                 let name = self.local.str_bytes(name)?;
                 match self.find_member(name, local_type, id)? {
-                    MemberSearch::Found(ty) => {
-                        self.observer.ty(ty);
-                        id = ty;
-                    }
+                    MemberSearch::Found(ty) => id = ty,
                     MemberSearch::Incompatible(local, target) => {
                         return Ok(Err(Mismatch::Member { accessor, local, target }));
                     }
@@ -165,7 +161,6 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
                 }
                 self.observer.ty(array.index);
                 id = stripped(self.target, array.element)?.0;
-                self.observer.ty(id);
             }
             if self.found.raw.len() == MAX_ELEMENTS {
                 return Err(Refusal::TooDeep);
@@ -209,7 +204,6 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
                 self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
                 if let MemberSearch::Found(found) = self.find_member(name, local_type, member.ty)? {
                     self.observer.member(composite, index);
-                    self.observer.ty(member.ty);
                     return Ok(MemberSearch::Found(found));
                 }
                 self.found.bit_offset = self.found.bit_offset.wrapping_sub(member.bit_offset);

@@ -171,7 +171,7 @@ pub(crate) fn libbpf_results(oracle: &Path, object: &Path, btf: &Path) -> Vec<St
 
 /// The same lines from this library.
 pub(crate) fn our_results(object: &ObjectFile<'_>, target: &Target<'_>) -> Vec<String> {
-    let candidates = core_relo::search_candidates(target, &[object]);
+    let candidates = core_relo::search_candidates(target, [object]);
     let is_loaded = |relo: &btf::object_file::CoreRelo| {
         let section = &object.sections()[relo.section];
         relo.function.is_some() && section.autoload
@@ -216,7 +216,29 @@ pub(crate) fn our_results(object: &ObjectFile<'_>, target: &Target<'_>) -> Vec<S
     results
 }
 
-/// Does a relocation's value depend on where types lie in the BTF, so that it differs between a BTF and its minimal one?
-pub(crate) fn is_type_id(kind: CoreReloKind) -> bool {
-    kind == CoreReloKind::TypeIdTarget
+/// Takes the new value out of the lines whose relocation asks for the id of a type in the target: types are renumbered.
+pub(crate) fn without_type_ids(object: &ObjectFile<'_>, results: &[String]) -> Vec<String> {
+    let places: Vec<String> = object
+        .relocations()
+        .iter()
+        .filter(|relo| relo.kind == CoreReloKind::TypeIdTarget)
+        .filter_map(|relo| Some(format!("prog '{}': relo #{}: ", object.functions()[relo.function?].name, relo.index)))
+        .collect();
+    let blank = |line: &String| match line.rsplit_once(" -> ") {
+        Some((place, value)) if value != "0" && places.iter().any(|known| line.starts_with(known)) => {
+            format!("{place} -> some id")
+        }
+        _ => line.clone(),
+    };
+    results.iter().map(blank).collect()
+}
+
+/// The minimal BTF that `bpftool gen min_core_btf` makes; `None` where it fails.
+pub(crate) fn bpftool_minimal(btf: &Path, objects: &[PathBuf], out: &Path) -> Option<Vec<u8>> {
+    let output = Command::new("bpftool").args(["gen", "min_core_btf"]).arg(btf).arg(out).args(objects).output().ok()?;
+    if !output.status.success() {
+        eprintln!("bpftool: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    Some(std::fs::read(out).unwrap())
 }
