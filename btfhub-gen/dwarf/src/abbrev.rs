@@ -39,6 +39,8 @@ pub(crate) enum At {
     Language,
     DwoName,
     Producer,
+    DeclLine,
+    DeclColumn,
     StrOffsetsBase,
     AddrBase,
     LoclistsBase,
@@ -75,6 +77,8 @@ fn at_of(name: u16) -> At {
         dw::DW_AT_calling_convention => At::CallingConvention,
         dw::DW_AT_language => At::Language,
         dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name => At::DwoName,
+        dw::DW_AT_decl_line => At::DeclLine,
+        dw::DW_AT_decl_column => At::DeclColumn,
         dw::DW_AT_producer => At::Producer,
         dw::DW_AT_str_offsets_base => At::StrOffsetsBase,
         dw::DW_AT_addr_base | dw::DW_AT_GNU_addr_base => At::AddrBase,
@@ -183,6 +187,8 @@ fn wanted(tag: Tag, at: At) -> bool {
                 | At::Declaration
                 | At::External
                 | At::Inline
+                | At::DeclLine
+                | At::DeclColumn
                 | At::LowPc
                 | At::Ranges
                 | At::CallingConvention

@@ -51,12 +51,34 @@ pub(crate) struct VariableState {
     pub(crate) external: bool,
 }
 
-/// How often a function of some name is inlined and emitted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the units say of the functions of some name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
+    /// Call sites that it was inlined at.
     pub(crate) inlined: u32,
+    /// Entries that have code.
     pub(crate) bodies: u32,
-    pub(crate) external: bool,
+    /// One is left out of BTF because a parameter has no name.
+    pub(crate) unnamed_parameter: bool,
+    /// Where the functions are declared, sorted: line and column. A function of a header has the same in all units.
+    pub(crate) declared: smallvec::SmallVec<[(u32, u32); 2]>,
+}
+
+impl Uses {
+    pub(crate) fn add_declared(&mut self, place: (u32, u32)) {
+        if let Err(at) = self.declared.binary_search(&place) {
+            self.declared.insert(at, place);
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Uses) {
+        self.inlined += other.inlined;
+        self.bodies += other.bodies;
+        self.unnamed_parameter |= other.unnamed_parameter;
+        for place in other.declared {
+            self.add_declared(place);
+        }
+    }
 }
 
 /// What one thread gathers over all units that it reads.
@@ -405,29 +427,25 @@ impl<'f> Worker<'f> {
                 }
             }
         }
-        if function.declaration {
-            return Ok(());
-        }
-        if name != NameId(0) && !self.is_function(context, name) {
-            if function.address.is_some() || function.inline {
-                let uses = self.uses.entry(name).or_default();
-                uses.bodies += u32::from(function.address.is_some());
-                uses.external |= function.external;
-            }
-            return Ok(());
-        }
-        if name == NameId(0) && elsewhere.is_none() {
+        if function.declaration || (name == NameId(0) && elsewhere.is_none()) {
             return Ok(());
         }
         if name != NameId(0) {
-            let uses = self.uses.entry(name).or_default();
-            uses.bodies += u32::from(function.address.is_some());
-            uses.external |= function.external || inherited.is_some_and(|beneath| beneath.external);
+            if function.address.is_some() || function.inline {
+                let declared = inherited.map_or(function.declared, |beneath| beneath.declared);
+                let uses = self.uses.entry(name).or_default();
+                uses.bodies += u32::from(function.address.is_some());
+                uses.add_declared(declared);
+            }
+            if !self.is_function(context, name) {
+                return Ok(());
+            }
         }
         let start = self.parameters.len();
         let mut marks = Marks::default();
         if !self.function_parameters(context, function, &mut marks)? {
             self.parameters.truncate(start);
+            self.uses.entry(name).or_default().unnamed_parameter = true;
             return Ok(());
         }
         if function.variadic {
@@ -506,7 +524,7 @@ impl<'f> Worker<'f> {
             if function.name != NameId(0) {
                 let uses = self.uses.entry(function.name).or_default();
                 uses.inlined += 1;
-                uses.external |= function.external;
+                uses.add_declared(function.declared);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::graph::Graph;
 use crate::merge::{Elsewhere, extern_entry, merge};
 use crate::sections::{Decompress, File};
 use crate::select::{Dropped, prototypes, select};
+use crate::surface::surface;
 use crate::unit::{EntryAt, Files, Unit};
 use crate::write::Writer;
 
@@ -87,6 +88,8 @@ pub struct Statistics {
 pub struct Output {
     /// Raw BTF, in the byte order of the input.
     pub btf: Vec<u8>,
+    /// The attach surface, to be read by [`btf::surface::Surface`].
+    pub surface: Vec<u8>,
     /// Build-id of the input, where it has one.
     pub build_id: Option<Vec<u8>>,
     /// Functions of the symbol table that got no FUNC, by name, with the reason.
@@ -123,11 +126,14 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     let registers = machine.parameter_registers.len();
     let symbols = &files.main.symbols;
     let (selected, decisions) = select(&merged, &prototypes, &graph, symbols, registers, address_size);
+    let written: Vec<_> = selected.iter().map(|function| (function.name, function.prototype)).collect();
+    let surface = surface(&merged, symbols, &files.main.text, &decisions, &written)?;
     let writer = Writer::new(&merged, &graph, &units, options.compat, address_size);
     let btf = writer.write(&selected, files.main.sections.big)?;
     let text = |name| String::from_utf8_lossy(merged.names.get(name)).into_owned();
     Ok(Output {
         btf,
+        surface,
         build_id: files.main.build_id.map(<[u8]>::to_vec),
         dropped: decisions.iter().filter_map(|d| d.dropped.map(|reason| (text(d.name), reason))).collect(),
         statistics: Statistics {

@@ -70,7 +70,8 @@ pub(crate) struct Function {
     /// Address of the first instruction, where there is code.
     pub(crate) address: Option<u64>,
     pub(crate) declaration: bool,
-    pub(crate) external: bool,
+    /// Line and column of its declaration.
+    pub(crate) declared: (u32, u32),
     /// `DW_AT_inline` says that it is inlined somewhere.
     pub(crate) inline: bool,
     /// `DW_CC_nocall`: clang changed the signature.
@@ -89,7 +90,6 @@ pub(crate) struct Parameter {
     pub(crate) origin: Ref,
     /// Form and value of `DW_AT_location`.
     pub(crate) location: Option<(Form, u64)>,
-    pub(crate) constant: bool,
     /// Which parameter of its function it is, from 0.
     pub(crate) index: u32,
 }
@@ -562,7 +562,6 @@ impl<'f> Pass<'_, 'f, '_> {
             ty,
             origin,
             location: attributes.get(At::Location),
-            constant: attributes.has(At::ConstValue),
             index: self.entries.open_parameters.len() as u32 - top.start,
         });
         Ok(())
@@ -583,6 +582,7 @@ impl<'f> Pass<'_, 'f, '_> {
         let attributes = &self.reader.attributes;
         let offset = (start - self.unit.start) as u32;
         // DW_INL_inlined, DW_INL_declared_inlined
+        let small = |at| attributes.constant(at).unwrap_or(0) as u32;
         let inline = matches!(attributes.constant(At::Inline), Some(1 | 3));
         let function = Function {
             offset,
@@ -591,7 +591,7 @@ impl<'f> Pass<'_, 'f, '_> {
             origin,
             address,
             declaration: attributes.flag(At::Declaration),
-            external: attributes.flag(At::External),
+            declared: (small(At::DeclLine), small(At::DeclColumn)),
             inline,
             nocall: attributes.constant(At::CallingConvention) == Some(3),
             variadic: false,

@@ -23,7 +23,9 @@ mod names;
 mod nodes;
 mod sections;
 mod select;
+mod surface;
 mod symbols;
+mod text;
 mod unit;
 mod write;
 

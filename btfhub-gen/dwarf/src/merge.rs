@@ -88,10 +88,7 @@ pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewher
             merged.environments.push((unit, definitions.into_iter().map(node).collect()));
         }
         for (key, uses) in worker.uses {
-            let all = merged.uses.entry(name(key)).or_default();
-            all.inlined += uses.inlined;
-            all.bodies += uses.bodies;
-            all.external |= uses.external;
+            merged.uses.entry(name(key)).or_default().add(uses);
         }
         merged.diagnostics.extend(worker.diagnostics);
     }

@@ -8,6 +8,7 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarg
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, SectionName};
 use crate::symbols::Symbols;
+use crate::text::Text;
 
 /// Decompresses one section: `(compressed bytes, uncompressed size, format)`.
 ///
@@ -94,6 +95,7 @@ fn machine(elf_machine: object::elf::Machine, is_64: bool) -> Machine {
 pub(crate) struct File<'d> {
     pub(crate) sections: Sections<'d>,
     pub(crate) symbols: Symbols<'d>,
+    pub(crate) text: Text,
     pub(crate) machine: Machine,
     pub(crate) build_id: Option<&'d [u8]>,
     /// Name and build-id of the supplementary file, from `.gnu_debugaltlink` or `.debug_sup`.
@@ -153,6 +155,7 @@ impl<'d> File<'d> {
         Ok(File {
             sections,
             symbols: Symbols::read(&elf),
+            text: Text::read(&elf),
             machine: machine(e_machine, elf.is_64()),
             build_id: elf.build_id().ok().flatten(),
             supplementary,

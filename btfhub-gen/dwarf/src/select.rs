@@ -84,14 +84,14 @@ pub(crate) fn select(
 }
 
 /// Whether the code of this entry has another signature than its source.
-fn is_transformed(function: &FunctionState, symbol: &Function) -> bool {
+fn is_transformed(function: &FunctionState, symbol: &Function<'_>) -> bool {
     let at_symbol = |address| symbol.symbols.iter().any(|symbol| symbol.transformed && Some(symbol.address) == address);
     let marks: Marks = function.marks;
     marks.optimized && (marks.signature_changed || (function.address.is_some() && at_symbol(function.address)))
 }
 
 /// The entry to take the prototype from: the first whose code is at one of the symbols.
-fn canonical(group: &[usize], merged: &Merged<'_>, symbol: &Function) -> usize {
+fn canonical(group: &[usize], merged: &Merged<'_>, symbol: &Function<'_>) -> usize {
     let at_symbol = |&at: &usize| {
         let address = merged.functions[at].address;
         address.is_some() && symbol.symbols.iter().any(|symbol| Some(symbol.address) == address)
@@ -111,7 +111,7 @@ fn dropped(
     merged: &Merged<'_>,
     prototypes: &[NodeId],
     graph: &Graph,
-    symbol: &Function,
+    symbol: &Function<'_>,
     registers: usize,
     address_size: u32,
 ) -> Option<Dropped> {

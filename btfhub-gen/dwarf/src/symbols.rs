@@ -12,27 +12,21 @@ pub(crate) struct FunctionSymbol {
     pub(crate) address: u64,
     /// `.isra` or `.constprop` in the symbol's name: the compiler changed the parameters.
     pub(crate) transformed: bool,
+    /// The symbol has the name and no suffix.
+    pub(crate) exact: bool,
+    /// Global or weak.
     pub(crate) global: bool,
 }
 
 /// All symbols of one function name, the compiler's suffixes cut off.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Function {
+pub(crate) struct Function<'d> {
     pub(crate) symbols: Vec<FunctionSymbol>,
-    pub(crate) suffixes: Suffixes,
+    /// From the first dot on, of all symbols that have one.
+    pub(crate) suffixes: Vec<&'d [u8]>,
 }
 
-/// The compiler's suffixes seen on the symbols of one name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Suffixes {
-    pub(crate) isra: bool,
-    pub(crate) constprop: bool,
-    pub(crate) part: bool,
-    pub(crate) cold: bool,
-    pub(crate) other: bool,
-}
-
-impl Function {
+impl Function<'_> {
     /// The name stands for code at several addresses.
     pub(crate) fn ambiguous(&self) -> bool {
         self.symbols.windows(2).any(|pair| pair[0].address != pair[1].address)
@@ -49,7 +43,7 @@ pub(crate) struct PerCpu {
 /// What the symbol table says.
 #[derive(Default)]
 pub(crate) struct Symbols<'d> {
-    pub(crate) functions: FxHashMap<&'d [u8], Function>,
+    pub(crate) functions: FxHashMap<&'d [u8], Function<'d>>,
     pub(crate) percpu: Option<PerCpu>,
     /// Names of the STT_OBJECT symbols of the per-CPU section.
     pub(crate) percpu_objects: HashSet<&'d [u8]>,
@@ -88,6 +82,8 @@ impl<'d> Symbols<'d> {
         for function in symbols.functions.values_mut() {
             function.symbols.sort_unstable();
             function.symbols.dedup();
+            function.suffixes.sort_unstable();
+            function.suffixes.dedup();
         }
         symbols
     }
@@ -97,15 +93,13 @@ impl<'d> Symbols<'d> {
         let (stem, suffix) = name.split_at(dot.unwrap_or(name.len()));
         let has = |what: &[u8]| suffix.windows(what.len()).any(|window| window == what);
         let function = self.functions.entry(stem).or_default();
-        let (isra, constprop, part, cold) = (has(b".isra"), has(b".constprop"), has(b".part"), has(b".cold"));
-        function.suffixes.isra |= isra;
-        function.suffixes.constprop |= constprop;
-        function.suffixes.part |= part;
-        function.suffixes.cold |= cold;
-        function.suffixes.other |= !suffix.is_empty() && !(isra || constprop || part || cold);
-        // pieces of a function, not functions
-        if !part && !cold {
-            function.symbols.push(FunctionSymbol { address, transformed: isra || constprop, global });
+        if !suffix.is_empty() {
+            function.suffixes.push(suffix);
+        }
+        // pieces of a function are no functions
+        if !has(b".part") && !has(b".cold") {
+            let transformed = has(b".isra") || has(b".constprop");
+            function.symbols.push(FunctionSymbol { address, transformed, exact: suffix.is_empty(), global });
         }
     }
 }
@@ -124,10 +118,11 @@ mod tests {
         }
         let get = |name: &str| &symbols.functions[name.as_bytes()];
         assert_eq!(get("a").symbols.len(), 1);
-        assert!(get("a").suffixes.cold && !get("a").ambiguous());
+        assert_eq!(get("a").suffixes, [b".cold"]);
+        assert!(!get("a").ambiguous());
         assert!(get("b").symbols[0].transformed);
-        assert!(get("c").symbols.is_empty() && get("c").suffixes.part);
+        assert!(get("c").symbols.is_empty());
         assert!(get("d").ambiguous());
-        assert!(get("e").suffixes.isra && get("e").suffixes.constprop);
+        assert_eq!(get("e").suffixes, [b".constprop.0.isra.0"]);
     }
 }
