@@ -156,11 +156,10 @@ impl<'a> Btf<'a> {
         if let Some(base) = self.base() {
             base.offsets_of(name, at);
         }
-        let strings = self.own_strings();
-        for hit in memchr::memmem::find_iter(strings, name) {
-            if strings.get(hit + name.len()) == Some(&0) {
-                at.push(self.str_start().0 + hit as u32);
-            }
+        // With the zero at its end, a name cannot overlap itself, as "aa" does in "aaa".
+        let terminated = [name, b"\0"].concat();
+        for hit in memchr::memmem::find_iter(self.own_strings(), &terminated) {
+            at.push(self.str_start().0 + hit as u32);
         }
     }
 }
@@ -168,6 +167,16 @@ impl<'a> Btf<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scan_finds_a_name_at_the_end_of_a_longer_one() {
+        let mut out = crate::write::Builder::new(crate::raw::Endian::Little);
+        let long = out.string("aaa");
+        out.typedef(crate::raw::StrOffset(long.0 + 1), TypeId(0));
+        let bytes = out.finish().unwrap();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.find("aa", Kind::Typedef).collect::<Vec<_>>(), [TypeId(1)]);
+    }
 
     #[track_caller]
     fn check(name: &str, expected: &str) {
