@@ -9,6 +9,7 @@
 //!
 //! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
 
+mod fuzz;
 mod kernels;
 mod objects;
 mod process;
@@ -41,6 +42,8 @@ enum Command {
     Objects,
     /// Fetch real kernels with debug information and newer tools into the cache (gigabytes).
     Kernels(kernels::Args),
+    /// Run the fuzz targets, each for a while.
+    Fuzz(fuzz::Args),
     /// Everything CI checks; the last lines are cargo test's.
     Test(test::Args),
     /// Layering, licences, and what must never be committed.
@@ -68,6 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Kernels(args) => kernels::run(&args)?,
+        Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),
         Command::Tidy => return tidy::run(),
     }

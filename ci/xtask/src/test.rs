@@ -1,12 +1,15 @@
 //! `cargo xtask test`: everything CI checks. Cargo test comes last, so that its results are the last lines.
 
-use crate::{objects, process, setup, tidy, workspace};
+use crate::{fuzz, objects, process, setup, tidy, workspace};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
 /// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Seconds for each fuzz target.
+    #[arg(long, default_value_t = 15)]
+    fuzz_seconds: u64,
     /// Passed on to cargo test.
     #[arg(last = true)]
     cargo_test: Vec<String>,
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         eprintln!("test: clippy: skipped, this toolchain has no clippy");
     }
+    stage("fuzz", fuzz::check(args.fuzz_seconds));
     stage(
         "cargo test",
         process::run(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test)),

@@ -70,9 +70,8 @@ fn findings() -> Result<Vec<String>> {
         if bytes.len() as u64 > LARGEST_FILE {
             findings.push(format!("{}: {} bytes, too large for git", relative.display(), bytes.len()));
         }
-        if let Ok(text) = std::str::from_utf8(&bytes) {
-            findings.extend(text_findings(&relative, text));
-        }
+        // Paths are found in binary files too.
+        findings.extend(text_findings(&relative, &String::from_utf8_lossy(&bytes)));
     }
     Ok(findings)
 }
