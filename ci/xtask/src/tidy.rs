@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Which workspace crates each crate may use, besides what cargo itself forbids (cycles). A new crate gets a row.
-const LAYERS: &[(&str, &[&str])] =
-    &[("btf", &[]), ("dwarf", &["btf"]), ("lcc-btf", &["btf", "dwarf"]), ("xtask", &["btf", "dwarf", "lcc-btf"])];
+const LAYERS: &[(&str, &[&str])] = &[
+    ("btf", &[]),
+    ("dwarf", &["btf"]),
+    ("pack", &[]),
+    ("lcc-btf", &["btf", "dwarf", "pack"]),
+    ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
+];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
 const CORES: &[&str] = &["btf", "dwarf"];
