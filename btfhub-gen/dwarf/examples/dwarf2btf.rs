@@ -1,4 +1,4 @@
-//! Encodes one file: `dwarf2btf FILE OUT [JOBS]`. The pipeline is `lcc-btf gen`; this is the encoder alone, to measure.
+//! Encodes one file: `dwarf2btf FILE OUT [JOBS [DROPPED [BASE]]]`. The pipeline is `lcc-btf gen`; this is the encoder alone, to measure.
 
 use std::io::Read;
 use std::time::Instant;
@@ -31,8 +31,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             )
         };
     };
-    let options =
-        Options { jobs, compat: Compat::LATEST, rust: false, decompress: &decompress, release: Some(&release) };
+    let base = args.get(5).map(std::fs::read).transpose()?;
+    let base = base.as_deref().map(btf::Btf::parse).transpose()?;
+    let base = base.as_ref().map(dwarf::Base::new).transpose()?;
+    let options = Options {
+        jobs,
+        compat: Compat::LATEST,
+        base: base.as_ref(),
+        rust: false,
+        decompress: &decompress,
+        release: Some(&release),
+    };
     let start = Instant::now();
     let output = dwarf::encode(&Input { elf: &map, supplementary: None }, &options)?;
     eprintln!(

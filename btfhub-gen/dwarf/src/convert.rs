@@ -26,7 +26,7 @@ pub(crate) struct FunctionState {
     /// Range in [`Worker::parameters`]; a variadic function's end with (0, void).
     pub(crate) parameters: (u32, u32),
     pub(crate) marks: Marks,
-    /// Name, result and parameters come from this entry, in a unit that is not read yet.
+    /// Its name comes from this entry, in another unit.
     pub(crate) origin: Option<EntryAt>,
 }
 
@@ -87,6 +87,10 @@ pub(crate) struct Worker<'f> {
     pub(crate) nodes: Nodes,
     pub(crate) functions: Vec<FunctionState>,
     pub(crate) parameters: Vec<(NameId, NodeId)>,
+    /// Parameters, by their position in the table, whose names come from entries of other units.
+    pub(crate) foreign_parameters: Vec<(u32, EntryAt)>,
+    /// Functions inlined whose entries are in other units: how often.
+    pub(crate) foreign_inlined: FxHashMap<EntryAt, u32>,
     pub(crate) variables: Vec<VariableState>,
     /// Per unit: the named definitions that it holds.
     pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
@@ -122,6 +126,8 @@ impl<'f> Worker<'f> {
             nodes: Nodes::new(),
             functions: Vec::new(),
             parameters: Vec::new(),
+            foreign_parameters: Vec::new(),
+            foreign_inlined: FxHashMap::default(),
             variables: Vec::new(),
             environments: Vec::new(),
             uses: FxHashMap::default(),
@@ -189,12 +195,38 @@ impl<'f> Worker<'f> {
                     VOID
                 }
             },
-            Target::Elsewhere(entry) => {
-                let words =
-                    [head(NodeKind::Extern, entry.source as u32), entry.offset as u32, (entry.offset >> 32) as u32];
-                self.nodes.intern(&words, NO_ENTRY)
-            }
+            Target::Elsewhere(entry) => self.extern_node(entry),
         }
+    }
+
+    /// The node that stands for an entry of another unit: a type, or the type of a function's result or parameter.
+    fn extern_node(&mut self, entry: EntryAt) -> NodeId {
+        let words = [head(NodeKind::Extern, entry.source as u32), entry.offset as u32, (entry.offset >> 32) as u32];
+        self.nodes.intern(&words, NO_ENTRY)
+    }
+
+    /// What references from other units find at an entry: its name, and its type or the type that it is.
+    pub(crate) fn found(&mut self, context: &Context<'_, 'f, '_>, offset: u32) -> Option<(NameId, NodeId)> {
+        let entries = context.entries;
+        Some(match entries.find(offset)? {
+            Indexed::Type(at) => (NameId(0), self.reference_to(context, at, 0)),
+            Indexed::Parameter(at) => {
+                let (name, ty, _) = inherit(entries, &entries.parameters[at]);
+                (name, self.resolve(context, ty, 0))
+            }
+            Indexed::Function(at) => {
+                let (mut name, mut ty, mut function) = (NameId(0), Ref::default(), &entries.functions[at]);
+                for _ in 0..4 {
+                    name = if name == NameId(0) { function.name } else { name };
+                    ty = if ty == Ref::default() { function.ty } else { ty };
+                    let Target::Here(offset) = entries.target(function.origin) else { break };
+                    let Some(Indexed::Function(beneath)) = entries.find(offset) else { break };
+                    function = &entries.functions[beneath];
+                }
+                (name, self.resolve(context, ty, 0))
+            }
+            Indexed::Variable(at) => (entries.variables[at].name, self.resolve(context, entries.variables[at].ty, 0)),
+        })
     }
 
     /// The node that references to this type entry get: for a named struct, union or enum its slot.
@@ -286,7 +318,11 @@ impl<'f> Worker<'f> {
             Tag::Enum => {
                 let bytes = if ty.flags & SIZED != 0 { ty.bytes } else { 4 };
                 let children = context.entries.children(&ty);
-                let signed = self.signed_enum(context, &ty, depth, children);
+                let signed = match bytes {
+                    // an ENUM is signed where an enumerator is negative
+                    ..=4 => children.iter().any(|child| (child.value as i64) < 0),
+                    _ => signed_enum(context.entries, &ty),
+                };
                 self.words.extend([head(NodeKind::Enum, u32::from(signed)), ty.name.0, bytes]);
                 for enumerator in children {
                     let value = enumerator.value;
@@ -341,21 +377,6 @@ impl<'f> Worker<'f> {
     /// The name of the integer that stands for those of a size that BTF does not know, as pahole calls it.
     fn stand_in(&mut self) -> NameId {
         self.names.intern(b"__SANITIZED_FAKE_INT__")
-    }
-
-    fn signed_enum(&mut self, context: &Context<'_, 'f, '_>, ty: &Type, depth: u32, children: &[Child]) -> bool {
-        let mut reference = ty.ty;
-        for _ in depth..DEEPEST {
-            let Target::Here(offset) = context.entries.target(reference) else { break };
-            let Some(Indexed::Type(at)) = context.entries.find(offset) else { break };
-            let beneath = &context.entries.types[at];
-            if beneath.tag == Tag::Base {
-                return matches!(beneath.encoding, 5 | 6);
-            }
-            reference = beneath.ty;
-        }
-        // DWARF 2 does not say: an enum with a negative enumerator is signed
-        children.iter().any(|child| (child.value as i64) < 0 && ty.bytes <= 4)
     }
 
     /// The bit offset of a bit field described the way of DWARF 2 and 3: counted from the most significant bit of its
@@ -445,13 +466,17 @@ impl<'f> Worker<'f> {
         let mut marks = Marks::default();
         if !self.function_parameters(context, function, &mut marks)? {
             self.parameters.truncate(start);
+            self.foreign_parameters.retain(|&(at, _)| (at as usize) < start);
             self.uses.entry(name).or_default().unnamed_parameter = true;
             return Ok(());
         }
         if function.variadic {
             self.parameters.push((NameId(0), VOID));
         }
-        let result = self.resolve(context, ty, 0);
+        let result = match elsewhere {
+            Some(entry) if ty == Ref::default() => self.extern_node(entry),
+            _ => self.resolve(context, ty, 0),
+        };
         let entry = self.entry_at(context, function.offset);
         self.functions.push(FunctionState {
             name,
@@ -480,11 +505,15 @@ impl<'f> Worker<'f> {
         let (mut next_register, mut unexpected, mut by_value) = (0usize, false, false);
         for parameter in entries.parameters(function) {
             let (name, ty, origin_index) = inherit(entries, parameter);
-            if name == NameId(0) {
-                return Ok(false);
-            }
+            let node = match entries.target(parameter.origin) {
+                Target::Elsewhere(entry) if name == NameId(0) => {
+                    self.foreign_parameters.push((self.parameters.len() as u32, entry));
+                    self.extern_node(entry)
+                }
+                _ if name == NameId(0) => return Ok(false),
+                _ => self.resolve(context, ty, 0),
+            };
             marks.reordered |= origin_index.is_some_and(|index| index != parameter.index);
-            let node = self.resolve(context, ty, 0);
             self.parameters.push((name, node));
             let size = self.size_of(context, ty);
             let pairs = context.files.main.machine.pairs;
@@ -518,7 +547,14 @@ impl<'f> Worker<'f> {
 
     fn inlined(&mut self, context: &Context<'_, 'f, '_>) {
         for &origin in &context.entries.inlined {
-            let Target::Here(offset) = context.entries.target(origin) else { continue };
+            let offset = match context.entries.target(origin) {
+                Target::Here(offset) => offset,
+                Target::Elsewhere(entry) => {
+                    *self.foreign_inlined.entry(entry).or_default() += 1;
+                    continue;
+                }
+                Target::None => continue,
+            };
             let Some(Indexed::Function(at)) = context.entries.find(offset) else { continue };
             let function = &context.entries.functions[at];
             if function.name != NameId(0) {
@@ -564,6 +600,21 @@ impl<'f> Worker<'f> {
         let entry = self.entry_at(context, variable.offset);
         self.variables.push(VariableState { name, entry, unit: context.number, ty, offset, external });
     }
+}
+
+/// Whether the integer beneath an enum is signed.
+fn signed_enum(entries: &Entries, ty: &Type) -> bool {
+    let mut reference = ty.ty;
+    for _ in 0..DEEPEST {
+        let Target::Here(offset) = entries.target(reference) else { break };
+        let Some(Indexed::Type(at)) = entries.find(offset) else { break };
+        let beneath = &entries.types[at];
+        if beneath.tag == Tag::Base {
+            return matches!(beneath.encoding, 5 | 6);
+        }
+        reference = beneath.ty;
+    }
+    false
 }
 
 /// Name, type and position of a parameter, of its own or of the one that it is an instance of.

@@ -6,11 +6,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::abbrev::Table;
 use crate::attributes::Attributes;
+use crate::base::Base;
 use crate::convert::{Context, Worker, is_excluded};
-use crate::entries::{Entries, Indexed, Reader, UnitInfo};
+use crate::entries::{Entries, Reader, UnitInfo};
 use crate::error::{Diagnostic, Error, Result, SectionName};
 use crate::graph::Graph;
 use crate::merge::{Elsewhere, extern_entry, merge};
+use crate::names::NameId;
+use crate::nodes::VOID;
 use crate::sections::{Decompress, File};
 use crate::select::{Dropped, prototypes, select};
 use crate::surface::surface;
@@ -60,6 +63,8 @@ pub struct Options<'f> {
     pub jobs: usize,
     /// Kinds to use.
     pub compat: Compat,
+    /// The kernel's BTF, for a module: the result is split BTF that refers to it.
+    pub base: Option<&'f Base<'f>>,
     /// Keep the types of Rust units.
     pub rust: bool,
     /// Decompresses debug sections.
@@ -118,7 +123,7 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     let job = Job { files: &files, units: &units, signatures: &signatures, options };
     let workers = job.read_all()?;
     let elsewhere = job.read_elsewhere(&workers)?;
-    let mut merged = merge(workers, elsewhere);
+    let mut merged = merge(workers, elsewhere, options.base);
     let prototypes = prototypes(&mut merged);
     let graph = Graph::new(&mut merged, &units);
     let machine = files.main.machine;
@@ -128,7 +133,7 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     let (selected, decisions) = select(&merged, &prototypes, &graph, symbols, registers, address_size);
     let written: Vec<_> = selected.iter().map(|function| (function.name, function.prototype)).collect();
     let surface = surface(&merged, symbols, &files.main.text, &decisions, &written)?;
-    let writer = Writer::new(&merged, &graph, &units, options.compat, address_size);
+    let writer = Writer::new(&merged, &graph, &units, options.compat, address_size, options.base);
     let btf = writer.write(&selected, files.main.sections.big)?;
     let text = |name| String::from_utf8_lossy(merged.names.get(name)).into_owned();
     Ok(Output {
@@ -273,10 +278,12 @@ impl<'f, 'd> Job<'f, 'd> {
     /// Reads once more the units that references from other units lead to, for the types at these references.
     fn read_elsewhere(&self, workers: &[Worker<'f>]) -> Result<Option<Elsewhere<'f>>> {
         let mut open: Vec<EntryAt> = workers.iter().flat_map(externs).collect();
+        open.extend(workers.iter().flat_map(|worker| worker.functions.iter().filter_map(|function| function.origin)));
+        open.extend(workers.iter().flat_map(|worker| worker.foreign_inlined.keys().copied()));
         if open.is_empty() {
             return Ok(None);
         }
-        let mut found = Elsewhere { worker: Worker::new(), nodes: FxHashMap::default() };
+        let mut found = Elsewhere { worker: Worker::new(), found: FxHashMap::default() };
         let (mut reader, mut entries) = (self.reader(), Entries::default());
         while !open.is_empty() {
             open.sort_unstable();
@@ -285,25 +292,25 @@ impl<'f, 'd> Job<'f, 'd> {
             for wanted in by_unit {
                 let Some(at) = self.unit_of(wanted[0]) else { continue };
                 let unit = &self.units[at];
-                let Elsewhere { worker, nodes } = &mut found;
+                let Elsewhere { worker, found: found_at } = &mut found;
                 reader.read(unit, &mut entries, &mut worker.names, &mut worker.diagnostics, |_| false)?;
                 worker.begin(&entries);
                 let context = self.context(&entries, unit, at);
                 for &entry in wanted {
-                    let offset = entry.offset - unit.start as u64;
-                    match entries.find(u32::try_from(offset).unwrap_or(0)) {
-                        Some(Indexed::Type(position)) => {
-                            nodes.insert(entry, worker.reference_to(&context, position, 0));
+                    let offset = u32::try_from(entry.offset - unit.start as u64).unwrap_or(0);
+                    match worker.found(&context, offset) {
+                        Some(what) => {
+                            found_at.insert(entry, what);
                         }
-                        _ => {
+                        None => {
                             let message = "a reference from another unit leads here, which is no type; written as void";
                             worker.diagnostics.push(Diagnostic { offset: entry.offset, message: message.to_owned() });
-                            nodes.insert(entry, crate::nodes::VOID);
+                            found_at.insert(entry, (NameId(0), VOID));
                         }
                     }
                 }
             }
-            let known: FxHashSet<EntryAt> = found.nodes.keys().copied().collect();
+            let known: FxHashSet<EntryAt> = found.found.keys().copied().collect();
             let tried: FxHashSet<EntryAt> = open.iter().copied().collect();
             open = externs(&found.worker).filter(|entry| !known.contains(entry) && !tried.contains(entry)).collect();
         }

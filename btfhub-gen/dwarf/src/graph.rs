@@ -7,6 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::base::BASE_UNIT;
 use crate::merge::Merged;
 use crate::names::NameId;
 use crate::nodes::{NodeId, NodeKind, Nodes, VOID, references, slot_of, slot_words};
@@ -119,6 +120,12 @@ impl Graph {
         if single || by_value { self.in_unit(u32::MAX, definitions[0]) } else { Resolved::Forward }
     }
 
+    /// The class of an affected definition as the base has it.
+    pub(crate) fn base_class(&self, definition: NodeId) -> Option<ClassId> {
+        let class = *self.classes_of.get(&definition)?.first()?;
+        (self.classes[class.0 as usize].unit == BASE_UNIT).then_some(class)
+    }
+
     fn in_unit(&self, unit: u32, definition: NodeId) -> Resolved {
         if !self.is_affected(definition) {
             return Resolved::Definition(definition);
@@ -151,7 +158,7 @@ impl Graph {
             self.environments.insert(*unit, environment);
         }
         for (unit, definitions) in &merged.environments {
-            let position = units[*unit as usize].position();
+            let position = units.get(*unit as usize).map_or(0, Unit::position);
             for &definition in definitions {
                 if !self.is_affected(definition) {
                     continue;

@@ -11,6 +11,7 @@
 
 mod abbrev;
 mod attributes;
+mod base;
 mod convert;
 mod cursor;
 mod encode;
@@ -29,6 +30,7 @@ mod text;
 mod unit;
 mod write;
 
+pub use base::Base;
 pub use encode::{Compat, Input, Options, Output, Release, Statistics, encode};
 pub use error::{Diagnostic, Error, Result, SectionName};
 pub use sections::{Compression, Decompress};

@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::base::{BASE_UNIT, Base};
 use crate::convert::{FunctionState, Uses, VariableState, Worker};
 use crate::error::Diagnostic;
 use crate::names::{NameId, Names};
@@ -25,7 +26,8 @@ pub(crate) struct Merged<'f> {
 /// The entries of other units that references lead to: what the table of the worker at that place has for each.
 pub(crate) struct Elsewhere<'f> {
     pub(crate) worker: Worker<'f>,
-    pub(crate) nodes: FxHashMap<EntryAt, NodeId>,
+    /// Name and node by entry.
+    pub(crate) found: FxHashMap<EntryAt, (NameId, NodeId)>,
 }
 
 /// The entry that an extern node stands for.
@@ -36,7 +38,11 @@ pub(crate) fn extern_entry(words: &[u32]) -> Option<EntryAt> {
     })
 }
 
-pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewhere<'f>>) -> Merged<'f> {
+pub(crate) fn merge<'f>(
+    mut workers: Vec<Worker<'f>>,
+    elsewhere: Option<Elsewhere<'f>>,
+    base: Option<&Base<'f>>,
+) -> Merged<'f> {
     let mut merged = Merged {
         names: Names::new(),
         nodes: Nodes::new(),
@@ -50,8 +56,12 @@ pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewher
     let mut entries = None;
     if let Some(elsewhere) = elsewhere {
         workers.insert(0, elsewhere.worker);
-        entries = Some(elsewhere.nodes);
-    } else if !workers.is_empty() {
+        entries = Some(elsewhere.found);
+    }
+    if let Some(base) = base {
+        merged.names = base.names.clone();
+        merged.nodes = base.nodes.clone();
+    } else if entries.is_none() && !workers.is_empty() {
         // the first table is kept as it is
         let first = workers.remove(0);
         merged.names = first.names;
@@ -70,16 +80,32 @@ pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewher
             mapping.node(&mut merged.nodes, which, id, 0);
         }
     }
-    let maps = mapping.maps;
+    let Mapping { maps, entries, .. } = mapping;
+    let names_elsewhere: FxHashMap<EntryAt, NameId> = entries
+        .into_iter()
+        .flatten()
+        .map(|(entry, (name, _))| (entry, NameId(maps[0].names[name.0 as usize])))
+        .collect();
+    let name_at = |entry: &EntryAt| names_elsewhere.get(entry).copied().unwrap_or_default();
     for (worker, map) in workers.into_iter().zip(maps) {
         let node = |id: NodeId| NodeId(map.nodes[id.0 as usize]);
         let name = |id: NameId| NameId(map.names[id.0 as usize]);
-        let base = merged.parameters.len() as u32;
+        let first = merged.parameters.len() as u32;
         merged.parameters.extend(worker.parameters.into_iter().map(|(n, ty)| (name(n), node(ty))));
+        for (at, entry) in &worker.foreign_parameters {
+            merged.parameters[(first + at) as usize].0 = name_at(entry);
+        }
+        for (entry, count) in &worker.foreign_inlined {
+            merged.uses.entry(name_at(entry)).or_default().inlined += count;
+        }
         merged.functions.extend(worker.functions.into_iter().map(|function| FunctionState {
-            name: name(function.name),
+            name: if function.name == NameId(0) {
+                function.origin.as_ref().map_or(NameId(0), name_at)
+            } else {
+                name(function.name)
+            },
             result: node(function.result),
-            parameters: (function.parameters.0 + base, function.parameters.1 + base),
+            parameters: (function.parameters.0 + first, function.parameters.1 + first),
             ..function
         }));
         let variables = worker.variables.into_iter();
@@ -92,9 +118,21 @@ pub(crate) fn merge<'f>(mut workers: Vec<Worker<'f>>, elsewhere: Option<Elsewher
         }
         merged.diagnostics.extend(worker.diagnostics);
     }
+    // a parameter without a name even where its function was declared
+    let named = |function: &FunctionState| {
+        let (start, end) = function.parameters;
+        let variadic = |at: usize| merged.parameters[at] == (NameId(0), VOID) && at + 1 == end as usize;
+        (start as usize..end as usize).all(|at| merged.parameters[at].0 != NameId(0) || variadic(at))
+    };
+    let kept: Vec<bool> = merged.functions.iter().map(named).collect();
+    let mut kept = kept.into_iter();
+    merged.functions.retain(|_| kept.next().unwrap_or(true));
     merged.functions.sort_by_key(|function| function.entry);
     merged.variables.sort_by_key(|variable| variable.entry);
     merged.environments.sort_by_key(|&(unit, _)| unit);
+    if let Some(base) = base {
+        merged.environments.insert(0, (BASE_UNIT, base.definitions.clone()));
+    }
     merged.diagnostics.sort();
     merged.diagnostics.dedup();
     merged
@@ -124,7 +162,7 @@ struct Mapping<'w> {
     tables: Vec<&'w Nodes>,
     maps: Vec<Map>,
     /// Nodes of the first table, by the entry that extern nodes name.
-    entries: Option<FxHashMap<EntryAt, NodeId>>,
+    entries: Option<FxHashMap<EntryAt, (NameId, NodeId)>>,
 }
 
 impl Mapping<'_> {
@@ -142,7 +180,7 @@ impl Mapping<'_> {
         let words = table.words(id);
         let node = match extern_entry(words) {
             Some(entry) => match self.entries.as_ref().and_then(|entries| entries.get(&entry)) {
-                Some(&target) => self.node(out, 0, target, depth + 1),
+                Some(&(_, target)) => self.node(out, 0, target, depth + 1),
                 None => VOID,
             },
             None => {

@@ -11,6 +11,7 @@ pub(crate) struct NameId(pub(crate) u32);
 const KABI_HIDE: &[u8] = b"__UNIQUE_ID_rh_kabi_hide";
 
 /// Names, each held once. The strings stay in the sections they come from.
+#[derive(Clone)]
 pub(crate) struct Names<'d> {
     names: Vec<&'d [u8]>,
     table: HashTable<(u64, u32)>,

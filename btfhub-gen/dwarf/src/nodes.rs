@@ -102,6 +102,7 @@ fn hash_words(words: &[u32]) -> u64 {
 pub(crate) const NO_ENTRY: u64 = u64::MAX;
 
 /// A table of nodes.
+#[derive(Clone)]
 pub(crate) struct Nodes {
     words: Vec<u32>,
     starts: Vec<u32>,

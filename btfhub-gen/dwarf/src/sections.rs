@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use object::read::elf::{ElfFile, FileHeader};
+use object::read::elf::{ElfFile, FileHeader, SectionHeader};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget};
 
 use crate::cursor::Cursor;
@@ -23,6 +23,44 @@ pub enum Compression {
     Zlib,
     /// `ELFCOMPRESS_ZSTD`: a zstd frame.
     Zstd,
+}
+
+/// Addresses of the sections. Those of a relocatable file are all 0; here each gets one of its own, so that an address
+/// still tells which function is meant.
+#[derive(Default)]
+pub(crate) struct Places {
+    relocatable: Vec<u64>,
+}
+
+impl Places {
+    fn new<Elf: FileHeader<Endian = object::Endianness>>(elf: &ElfFile<'_, Elf>) -> Places {
+        let mut relocatable = Vec::new();
+        if elf.kind() == object::ObjectKind::Relocatable {
+            // not 0: that is the address of what the linker dropped
+            let mut next = 0x1000u64;
+            for section in elf.sections() {
+                let index = section.index().0;
+                if relocatable.len() <= index {
+                    relocatable.resize(index + 1, 0);
+                }
+                let flags = section.elf_section_header().sh_flags(elf.endian());
+                if flags.0 & u64::from(object::elf::SHF_ALLOC.0) != 0 {
+                    relocatable[index] = next;
+                    next = next.saturating_add(section.size()).saturating_add(0x1fff) & !0xfff;
+                }
+            }
+        }
+        Places { relocatable }
+    }
+
+    pub(crate) fn section(&self, index: object::SectionIndex) -> u64 {
+        self.relocatable.get(index.0).copied().unwrap_or(0)
+    }
+
+    /// The address of a symbol, or of a section in an executable.
+    pub(crate) fn address<'d>(&self, symbol: &impl ObjectSymbol<'d>) -> u64 {
+        symbol.address().wrapping_add(symbol.section_index().map_or(0, |index| self.section(index)))
+    }
 }
 
 /// One section's bytes.
@@ -126,7 +164,8 @@ impl<'d> File<'d> {
     ) -> Result<File<'d>> {
         let elf = ElfFile::<Elf>::parse(data)?;
         let big = !elf.is_little_endian();
-        let get = |name: &'static str| section(&elf, name, supplementary, decompress);
+        let places = Places::new(&elf);
+        let get = |name: &'static str| section(&elf, name, supplementary, decompress, &places);
         let sections = Sections {
             info: get(".debug_info")?,
             types: get(".debug_types")?,
@@ -154,7 +193,7 @@ impl<'d> File<'d> {
         let e_machine = elf.elf_header().e_machine(elf.endian());
         Ok(File {
             sections,
-            symbols: Symbols::read(&elf),
+            symbols: Symbols::read(&elf, &places),
             text: Text::read(&elf),
             machine: machine(e_machine, elf.is_64()),
             build_id: elf.build_id().ok().flatten(),
@@ -168,6 +207,7 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
     name: &'static str,
     supplementary: bool,
     decompress: &Decompress<'_>,
+    places: &Places,
 ) -> Result<Section<'d>> {
     let label = SectionName { name, supplementary };
     let Some(found) = elf.section_by_name(name) else {
@@ -196,7 +236,7 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
         }
     };
     if elf.kind() == object::ObjectKind::Relocatable {
-        relocate(elf, &found, label, &mut data)?;
+        relocate(elf, &found, label, &mut data, places)?;
     }
     Ok(Section { name: label, data })
 }
@@ -208,6 +248,7 @@ fn relocate<'d, Elf: FileHeader<Endian = object::Endianness>>(
     section: &object::read::elf::ElfSection<'d, '_, Elf>,
     label: SectionName,
     data: &mut Cow<'d, [u8]>,
+    places: &Places,
 ) -> Result<()> {
     let big = !elf.is_little_endian();
     for (offset, relocation) in section.relocations() {
@@ -217,8 +258,8 @@ fn relocate<'d, Elf: FileHeader<Endian = object::Endianness>>(
             continue;
         }
         let symbol = match relocation.target() {
-            RelocationTarget::Symbol(index) => elf.symbol_by_index(index).map_or(0, |symbol| symbol.address()),
-            RelocationTarget::Section(index) => elf.section_by_index(index).map_or(0, |section| section.address()),
+            RelocationTarget::Symbol(index) => elf.symbol_by_index(index).map_or(0, |symbol| places.address(&symbol)),
+            RelocationTarget::Section(index) => places.section(index),
             _ => 0,
         };
         let Some(place) = at.checked_add(bytes).and_then(|end| data.to_mut().get_mut(at..end)) else {

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use object::read::elf::{ElfFile, FileHeader, SectionHeader};
+use object::read::elf::{ElfFile, ElfSection, FileHeader, SectionHeader};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use rustc_hash::FxHashMap;
+
+use crate::sections::Places;
 
 /// One STT_FUNC symbol of a function name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,25 +56,30 @@ pub(crate) struct Symbols<'d> {
 pub(crate) const PERCPU_SECTION: &str = ".data..percpu";
 
 impl<'d> Symbols<'d> {
-    pub(crate) fn read<Elf: FileHeader<Endian = object::Endianness>>(elf: &ElfFile<'d, Elf>) -> Symbols<'d> {
+    pub(crate) fn read<Elf: FileHeader<Endian = object::Endianness>>(
+        elf: &ElfFile<'d, Elf>,
+        places: &Places,
+    ) -> Symbols<'d> {
         let mut symbols = Symbols::default();
         let mut percpu_index = None;
+        let address =
+            |section: &ElfSection<'d, '_, Elf>| section.address().wrapping_add(places.section(section.index()));
         for section in elf.sections() {
             let kind = section.elf_section_header().sh_type(elf.endian());
             if kind != object::elf::SHT_PROGBITS && kind != object::elf::SHT_NOBITS {
                 continue;
             }
             if section.name() == Ok(PERCPU_SECTION) {
-                symbols.percpu = Some(PerCpu { address: section.address(), size: section.size() });
+                symbols.percpu = Some(PerCpu { address: address(&section), size: section.size() });
                 percpu_index = Some(section.index());
                 break;
             }
-            symbols.before_percpu.push((section.address(), section.size()));
+            symbols.before_percpu.push((address(&section), section.size()));
         }
         for symbol in elf.symbols() {
             let Ok(name) = symbol.name_bytes() else { continue };
             match symbol.kind() {
-                SymbolKind::Text => symbols.add_function(name, symbol.address(), symbol.is_global()),
+                SymbolKind::Text => symbols.add_function(name, places.address(&symbol), symbol.is_global()),
                 SymbolKind::Data if percpu_index.is_some() && symbol.section_index() == percpu_index => {
                     symbols.percpu_objects.insert(name);
                 }

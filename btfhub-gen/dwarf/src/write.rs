@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use btf::write::{Builder, EnumValueDef, MemberDef, ParamDef, SecVarDef};
-use btf::{BitOffset, ByteOffset, ByteSize, Endian, FuncLinkage, IntEncoding, Kind, TypeId, VarLinkage};
+use btf::{BitOffset, ByteOffset, ByteSize, Endian, FuncLinkage, IntEncoding, Kind, StrOffset, TypeId, VarLinkage};
 use rustc_hash::FxHashMap;
 
 use crate::Compat;
+use crate::base::{BASE_UNIT, Base};
 use crate::error::{Error, Result};
 use crate::graph::{ClassId, Graph, Resolved, View};
 use crate::merge::Merged;
@@ -37,6 +38,7 @@ pub(crate) struct Writer<'a, 'f> {
     graph: &'a Graph,
     units: &'a [Unit],
     compat: Compat,
+    base: Option<&'a Base<'f>>,
     items: Vec<Item>,
     first_id: u32,
     /// Type ids by node, of nodes that look the same from everywhere.
@@ -56,20 +58,57 @@ impl<'a, 'f> Writer<'a, 'f> {
         units: &'a [Unit],
         compat: Compat,
         address_size: u32,
+        base: Option<&'a Base<'f>>,
     ) -> Self {
-        Writer {
+        let mut writer = Writer {
             merged,
             graph,
             units,
             compat,
             items: Vec::new(),
-            first_id: 1,
+            first_id: base.map_or(1, |base| base.end_id.0),
+            base,
             by_node: vec![0; merged.nodes.len()],
             by_class: vec![0; graph.classes.len()],
             by_slot: FxHashMap::default(),
             by_words: FxHashMap::default(),
             address_size,
             index_type: 0,
+        };
+        if let Some(base) = base {
+            writer.know(base);
+        }
+        writer
+    }
+
+    /// The ids of what the base has.
+    fn know(&mut self, base: &Base<'f>) {
+        self.by_slot.extend(base.forwards.iter().copied());
+        let named = |node| slot_of(self.merged.nodes.words(node)).is_some();
+        let (definitions, others): (Vec<_>, Vec<_>) = base.types.iter().partition(|&&(node, _)| named(node));
+        for (node, id) in definitions {
+            if !self.graph.is_affected(node) {
+                self.by_node[node.0 as usize] = id;
+            } else if let Some(class) = self.graph.base_class(node) {
+                self.by_class[class.0 as usize] = id;
+            }
+        }
+        // in the order of nodes: what a node refers to comes before it
+        for (node, id) in others {
+            if self.graph.is_affected(node) {
+                let words = self.resolved(node, View::Unit(BASE_UNIT), false);
+                self.by_words.entry(words).or_insert(id);
+            } else {
+                self.by_node[node.0 as usize] = id;
+            }
+        }
+    }
+
+    fn string(&self, builder: &mut Builder, name: NameId) -> StrOffset {
+        let name = self.name(name);
+        match self.base.and_then(|base| base.strings.get(name.as_bytes())) {
+            Some(&offset) => StrOffset(offset),
+            None => builder.string(&name),
         }
     }
 
@@ -83,7 +122,10 @@ impl<'a, 'f> Writer<'a, 'f> {
         self.roots();
         self.index_type = self.int_type();
         let endian = if big { Endian::Big } else { Endian::Little };
-        let mut builder = Builder::new(endian);
+        let mut builder = match self.base {
+            Some(base) => Builder::split(endian, base.str_len, base.end_id),
+            None => Builder::new(endian),
+        };
         builder.reserve(self.items.len() * 48, self.items.len() * 16);
         let prototypes: Vec<u32> = functions
             .iter()
@@ -97,7 +139,7 @@ impl<'a, 'f> Writer<'a, 'f> {
             at += 1;
         }
         for (function, prototype) in functions.iter().zip(prototypes) {
-            let name = builder.string(&self.name(function.name));
+            let name = self.string(&mut builder, function.name);
             builder.func(name, TypeId(prototype), FuncLinkage::Static);
         }
         self.section(&mut builder, &variables);
@@ -236,7 +278,7 @@ impl<'a, 'f> Writer<'a, 'f> {
         let words = match item {
             Item::Forward(slot) => {
                 let words = self.merged.nodes.words(slot);
-                let name = builder.string(&self.name(NameId(words[1])));
+                let name = self.string(builder, NameId(words[1]));
                 match slot_kind(words[0]) {
                     // BTF has no forward declaration of an enum but one without enumerators
                     SlotKind::Enum => builder.enum_(name, ByteSize(4), false, []),
@@ -250,11 +292,11 @@ impl<'a, 'f> Writer<'a, 'f> {
         let name_at = |words: &[u32]| NameId(words[1]);
         match kind_of(words[0]) {
             NodeKind::Int => {
-                let name = builder.string(&self.name(name_at(&words)));
+                let name = self.string(builder, name_at(&words));
                 builder.int(name, ByteSize(words[2]), IntEncoding((words[0] >> 8) as u8), BitOffset(0), words[3] as u8);
             }
             NodeKind::Float => {
-                let name = builder.string(&self.name(name_at(&words)));
+                let name = self.string(builder, name_at(&words));
                 if self.compat.float || !words[2].is_power_of_two() {
                     builder.float(name, ByteSize(words[2]));
                 } else {
@@ -274,11 +316,11 @@ impl<'a, 'f> Writer<'a, 'f> {
                 builder.modifier(Kind::Restrict, TypeId(words[1]));
             }
             NodeKind::Typedef => {
-                let name = builder.string(&self.name(name_at(&words)));
+                let name = self.string(builder, name_at(&words));
                 builder.typedef(name, TypeId(words[2]));
             }
             NodeKind::TypeTag => {
-                let name = builder.string(&self.name(name_at(&words)));
+                let name = self.string(builder, name_at(&words));
                 builder.type_tag(name, TypeId(words[2]), false);
             }
             NodeKind::Array => {
@@ -286,11 +328,11 @@ impl<'a, 'f> Writer<'a, 'f> {
             }
             NodeKind::Struct | NodeKind::Union => {
                 let kind = if kind_of(words[0]) == NodeKind::Union { Kind::Union } else { Kind::Struct };
-                let name = builder.string(&self.name(name_at(&words)));
+                let name = self.string(builder, name_at(&words));
                 let members: Vec<MemberDef> = words[3..]
                     .chunks_exact(4)
                     .map(|member| MemberDef {
-                        name: builder.string(&self.name(NameId(member[0]))),
+                        name: self.string(builder, NameId(member[0])),
                         ty: TypeId(member[1]),
                         offset: BitOffset(member[2]),
                         bitfield_size: member[3],
@@ -303,7 +345,7 @@ impl<'a, 'f> Writer<'a, 'f> {
                 let parameters: Vec<ParamDef> = words[2..]
                     .chunks_exact(2)
                     .map(|parameter| ParamDef {
-                        name: builder.string(&self.name(NameId(parameter[0]))),
+                        name: self.string(builder, NameId(parameter[0])),
                         ty: TypeId(parameter[1]),
                     })
                     .collect();
@@ -317,7 +359,7 @@ impl<'a, 'f> Writer<'a, 'f> {
     }
 
     fn enumeration(&self, builder: &mut Builder, words: &[u32]) {
-        let name = builder.string(&self.name(NameId(words[1])));
+        let name = self.string(builder, NameId(words[1]));
         let (bytes, declared_signed) = (words[2], words[0] >> 8 == 1);
         let raw = |enumerator: &[u32]| (u64::from(enumerator[1]) | u64::from(enumerator[2]) << 32) as i64;
         let wide = bytes > 4 && self.compat.enum64;
@@ -334,7 +376,7 @@ impl<'a, 'f> Writer<'a, 'f> {
                     (false, true) => i128::from(value as i32),
                     (false, false) => i128::from(value as u32),
                 };
-                EnumValueDef { name: builder.string(&self.name(NameId(enumerator[0]))), value }
+                EnumValueDef { name: self.string(builder, NameId(enumerator[0])), value }
             })
             .collect();
         let size = ByteSize(if bytes.is_power_of_two() && bytes <= 8 { bytes } else { 4 });
@@ -370,7 +412,7 @@ impl<'a, 'f> Writer<'a, 'f> {
         let mut places = Vec::new();
         for &(at, ty, size) in variables {
             let variable = &self.merged.variables[at];
-            let name = builder.string(&self.name(variable.name));
+            let name = self.string(builder, variable.name);
             let linkage = if variable.external { VarLinkage::Global } else { VarLinkage::Static };
             let id = builder.var(name, TypeId(ty), linkage);
             places.push(SecVarDef { ty: id, offset: ByteOffset(variable.offset as u32), size: ByteSize(size) });
