@@ -36,6 +36,7 @@ pub mod minimize;
 pub mod object_file;
 pub mod parse;
 pub mod raw;
+pub mod reach;
 pub mod resolve;
 pub mod surface;
 pub mod types;

@@ -250,6 +250,11 @@ impl<'a> ObjectFile<'a> {
         self.function_at(section, usize::try_from(target).ok()?)
     }
 
+    /// Does an ELF relocation put an address into this instruction, so that its immediate is no number?
+    pub(crate) fn has_symbol(&self, section: usize, insn: usize) -> bool {
+        self.sections[section].symbols.contains_key(&insn)
+    }
+
     /// The source line of an instruction, where `.BTF.ext` tells it.
     pub fn source_line(&self, section: usize, insn: usize) -> Option<SourceLine<'_>> {
         let lines = self.lines.get(section)?;

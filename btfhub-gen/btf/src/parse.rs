@@ -348,6 +348,13 @@ impl<'a> Btf<'a> {
         if at == StrOffset::EMPTY {
             return Ok(b"");
         }
+        let tail = self.str_tail(at)?;
+        Ok(&tail[..memchr::memchr(0, tail).unwrap_or(tail.len())])
+    }
+
+    /// What stands at an offset and after it, to the end of the section: the string, a NUL, the next string, …
+    #[inline]
+    pub(crate) fn str_tail(&self, at: StrOffset) -> Result<&[u8]> {
         let mut btf = self;
         while at.0 < btf.str_start {
             match &btf.base {
@@ -355,12 +362,16 @@ impl<'a> Btf<'a> {
                 None => break,
             }
         }
-        let tail = btf.own_strings().get((at.0 - btf.str_start) as usize..).filter(|tail| !tail.is_empty());
-        let Some(tail) = tail else {
-            let len = u64::from(self.str_start) + u64::from(self.str_len());
-            return Err(Error::format(STRINGS, at.0, format!("offset beyond the section of {len} bytes")));
-        };
-        Ok(&tail[..memchr::memchr(0, tail).unwrap_or(tail.len())])
+        match btf.own_strings().get((at.0 - btf.str_start) as usize..) {
+            Some(tail) if !tail.is_empty() => Ok(tail),
+            _ => Err(self.beyond_strings(at)),
+        }
+    }
+
+    #[cold]
+    fn beyond_strings(&self, at: StrOffset) -> Error {
+        let len = u64::from(self.str_start) + u64::from(self.str_len());
+        Error::format(STRINGS, at.0, format!("offset beyond the section of {len} bytes"))
     }
 }
 

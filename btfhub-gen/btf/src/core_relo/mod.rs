@@ -8,6 +8,7 @@
 
 mod candidates;
 mod compat;
+mod fate;
 mod kind;
 mod matching;
 mod patch;
@@ -20,12 +21,13 @@ pub(crate) mod words;
 
 pub use candidates::{Candidate, Candidates, Module, Origin, Target};
 pub(crate) use compat::Observer;
+pub use fate::{Fate, ObjectReport, OwnedSourceLine, RelocatedCode, RelocationFate, relocate, report};
 pub use kind::CoreReloKind;
 pub(crate) use kind::Family;
 pub use patch::patch;
 pub use refusal::Refusal;
 pub(crate) use resolve::{Answer, Question, Questions, observe};
-pub use resolve::{Resolution, resolve_object, search_candidates};
+pub use resolve::{Resolution, resolve_all, resolve_object, search_candidates};
 pub use spec::{AccessSpec, Accessor, MAX_ELEMENTS};
 pub use target_spec::Mismatch;
 pub use value::Outcome;

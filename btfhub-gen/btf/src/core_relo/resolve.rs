@@ -54,6 +54,12 @@ pub fn resolve_object(
     Questions::ask(object, target, candidates).resolve(is_loaded)
 }
 
+/// Resolves all relocations of one object: those of programs that are loaded by default as libbpf does when it loads these,
+/// the others as if all programs were loaded.
+pub fn resolve_all(object: &ObjectFile<'_>, target: &Target<'_>, candidates: &Candidates) -> Vec<Resolution> {
+    Questions::ask(object, target, candidates).resolve_all()
+}
+
 /// The distinct questions of an object's relocations, and what each finds in each candidate.
 #[derive(Debug)]
 pub(crate) struct Questions<'o, 'a> {
@@ -95,6 +101,16 @@ impl<'o, 'a> Questions<'o, 'a> {
             })
         });
         Questions { object, of_relocation: of_relocation.collect(), asked }
+    }
+
+    /// As [`resolve_all`].
+    pub(crate) fn resolve_all(&self) -> Vec<Resolution> {
+        let default = self.resolve(|relo| relo.function.is_some() && self.object.sections()[relo.section].autoload);
+        if default.iter().all(Option::is_some) {
+            return default.into_iter().flatten().collect();
+        }
+        let all = self.resolve(|_| true);
+        default.into_iter().zip(all).filter_map(|(default, all)| default.or(all)).collect()
     }
 
     /// Concludes the relocations for which `is_loaded` holds, in order; `None` for the others.
@@ -140,9 +156,10 @@ impl Question {
             Ok(([], _)) => {}
             Ok((name, kind)) => {
                 question.absent = absent;
+                let mut found = AccessSpec::new(spec.root, spec.kind);
                 let answer = |candidate: Candidate| {
                     let btf = target.btf(candidate.origin);
-                    (candidate, Answer::of((local_btf, spec), btf, candidate))
+                    (candidate, Answer::of((local_btf, spec), (btf, candidate.id), &mut found))
                 };
                 question.answers = candidates.of(name, kind).map(answer).collect();
             }
@@ -198,13 +215,13 @@ impl Question {
 }
 
 impl Answer {
-    fn of((local_btf, spec): (&Btf<'_>, &AccessSpec), btf: &Btf<'_>, candidate: Candidate) -> Answer {
-        match match_candidate(local_btf, spec, btf, candidate.id, &mut ()) {
+    fn of(local: (&Btf<'_>, &AccessSpec), candidate: (&Btf<'_>, TypeId), found: &mut AccessSpec) -> Answer {
+        match match_candidate(local, candidate, found, &mut ()) {
             Err(refusal) => Answer::Refused(refusal),
             Ok(Err(reason)) => Answer::Mismatch(reason),
-            Ok(Ok(access)) => match value::outcome((local_btf, spec), Some((btf, &access))) {
+            Ok(Ok(())) => match value::outcome(local, Some((candidate.0, found))) {
                 Err(refusal) => Answer::Refused(refusal),
-                Ok(outcome) => Answer::Match { outcome, bit_offset: access.bit_offset },
+                Ok(outcome) => Answer::Match { outcome, bit_offset: found.bit_offset },
             },
         }
     }
@@ -216,13 +233,12 @@ impl Answer {
 
 /// Looks again for a question's access in a candidate, telling the observer what that takes.
 pub(crate) fn observe(
-    local_btf: &Btf<'_>,
-    spec: &AccessSpec,
-    btf: &Btf<'_>,
-    candidate: Candidate,
+    local: (&Btf<'_>, &AccessSpec),
+    candidate: (&Btf<'_>, TypeId),
     observer: &mut impl Observer,
 ) -> Result<(), Refusal> {
-    match_candidate(local_btf, spec, btf, candidate.id, observer).map(drop)
+    let mut found = AccessSpec::new(candidate.1, local.1.kind);
+    match_candidate(local, candidate, &mut found, observer).map(drop)
 }
 
 /// Checks that another candidate gives what the first gave.

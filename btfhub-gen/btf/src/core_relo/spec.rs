@@ -46,6 +46,13 @@ impl AccessSpec {
         AccessSpec { root, kind, accessors: Vec::new(), raw: Vec::new(), bit_offset: 0 }
     }
 
+    /// Makes this an empty access again, without giving memory back.
+    pub(crate) fn reset(&mut self, root: TypeId, kind: CoreReloKind) {
+        (self.root, self.kind, self.bit_offset) = (root, kind, 0);
+        self.accessors.clear();
+        self.raw.clear();
+    }
+
     /// Reads an access string against the object's own types.
     ///
     /// # Errors

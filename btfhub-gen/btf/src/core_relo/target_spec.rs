@@ -58,15 +58,15 @@ pub enum Mismatch {
 /// Members looked at in one candidate at most: a bound for types made to branch at every level.
 const MAX_STEPS: u32 = 1 << 20;
 
-/// Looks for the local access in candidate `root` of `target`. `Ok(Ok(..))` is the same access in the target.
+/// Looks for the local access in candidate `root` of `target`. Where it is there, `found` becomes the same access in the
+/// target; what was in `found` before does not matter.
 pub(crate) fn match_candidate(
-    local: &Btf<'_>,
-    spec: &AccessSpec,
-    target: &Btf<'_>,
-    root: TypeId,
+    (local, spec): (&Btf<'_>, &AccessSpec),
+    (target, root): (&Btf<'_>, TypeId),
+    found: &mut AccessSpec,
     observer: &mut impl Observer,
-) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
-    let found = AccessSpec::new(root, spec.kind);
+) -> Result<Result<(), Mismatch>, Refusal> {
+    found.reset(root, spec.kind);
     observer.root(root);
     match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
         Family::Type => {
@@ -75,20 +75,19 @@ pub(crate) fn match_candidate(
                 CoreReloKind::TypeMatches => types_match(a, b, observer)?,
                 _ => types_are_compatible(a, b, observer)?,
             };
-            Ok(if compatible { Ok(found) } else { Err(Mismatch::Type) })
+            Ok(if compatible { Ok(()) } else { Err(Mismatch::Type) })
         }
-        Family::Enumval => match_enumerator(local, spec, target, found, observer),
+        Family::Enumval => match_enumerator((local, spec), target, found, observer),
         Family::Field => FieldSearch { local, target, found, steps: MAX_STEPS, observer }.run(spec),
     }
 }
 
 fn match_enumerator(
-    local: &Btf<'_>,
-    spec: &AccessSpec,
+    (local, spec): (&Btf<'_>, &AccessSpec),
     target: &Btf<'_>,
-    mut found: AccessSpec,
+    found: &mut AccessSpec,
     observer: &mut impl Observer,
-) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
+) -> Result<Result<(), Mismatch>, Refusal> {
     let (ty, record) = stripped(target, found.root)?;
     let Some(record) = record.filter(|record| record.info.kind().is_enum()) else {
         return Ok(Err(Mismatch::NotEnum));
@@ -98,13 +97,15 @@ fn match_enumerator(
     let wanted = &wanted[..essential_len(wanted)];
     for index in 0..record.info.vlen() {
         let name = words::enumerator_name(&record, index);
-        let bytes = target.str_bytes(name)?;
-        // The comparison of the prefix first: it is the cheap one.
-        if bytes.starts_with(wanted) && essential_len(bytes) == wanted.len() {
+        // The prefix first: that comparison is cheap.
+        if !target.str_tail(name)?.starts_with(wanted) {
+            continue;
+        }
+        if essential_len(target.str_bytes(name)?) == wanted.len() {
             observer.enumerator(ty, index);
             found.accessors.push(Accessor { ty, index, name: Some(name) });
             found.raw.push(index);
-            return Ok(Ok(found));
+            return Ok(Ok(()));
         }
     }
     Ok(Err(Mismatch::NoEnumerator))
@@ -114,7 +115,7 @@ fn match_enumerator(
 struct FieldSearch<'s, 'l, 't, O> {
     local: &'s Btf<'l>,
     target: &'s Btf<'t>,
-    found: AccessSpec,
+    found: &'s mut AccessSpec,
     steps: u32,
     observer: &'s mut O,
 }
@@ -130,7 +131,7 @@ enum MemberSearch {
 }
 
 impl<O: Observer> FieldSearch<'_, '_, '_, O> {
-    fn run(mut self, spec: &AccessSpec) -> Result<Result<AccessSpec, Mismatch>, Refusal> {
+    fn run(mut self, spec: &AccessSpec) -> Result<Result<(), Mismatch>, Refusal> {
         let mut id = self.found.root;
         for (accessor, step) in spec.accessors.iter().enumerate() {
             let (ty, record) = stripped(self.target, id)?;
@@ -171,7 +172,7 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
             self.found.bit_offset = self.found.bit_offset.wrapping_add(bits);
         }
         self.observe_value(id)?;
-        Ok(Ok(self.found))
+        Ok(Ok(()))
     }
 
     /// Tells the observer of what the size of a field of type `id` depends on.
@@ -193,22 +194,29 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
         let Some(record) = record.filter(|record| record.info.kind().is_composite()) else {
             return Ok(MemberSearch::NotComposite);
         };
-        for (index, member) in (0..).zip(words::members(&record)) {
+        let mut nested = MemberSearch::Absent;
+        for (index, member_name) in (0..).zip(words::names_by_three(&record)) {
             self.steps = self.steps.checked_sub(1).ok_or(Refusal::Nesting)?;
             if self.found.raw.len() == MAX_ELEMENTS {
                 return Err(Refusal::TooDeep);
             }
-            let member_name = self.target.str_bytes(member.name)?;
-            if member_name.is_empty() {
+            let tail = self.target.str_tail(member_name)?;
+            if tail.first() == Some(&0) {
+                let member = words::member(&record, index);
                 self.found.raw.push(index);
                 self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
-                if let MemberSearch::Found(found) = self.find_member(name, local_type, member.ty)? {
-                    self.observer.member(composite, index);
-                    return Ok(MemberSearch::Found(found));
+                match self.find_member(name, local_type, member.ty)? {
+                    MemberSearch::Found(found) => {
+                        self.observer.member(composite, index);
+                        return Ok(MemberSearch::Found(found));
+                    }
+                    incompatible @ MemberSearch::Incompatible(..) => nested = incompatible,
+                    MemberSearch::Absent | MemberSearch::NotComposite => {}
                 }
                 self.found.bit_offset = self.found.bit_offset.wrapping_sub(member.bit_offset);
                 self.found.raw.pop();
-            } else if member_name == name {
+            } else if tail.starts_with(name) && tail.get(name.len()) == Some(&0) {
+                let member = words::member(&record, index);
                 let (local, target) = (Node::new(self.local, local_type), Node::new(self.target, member.ty));
                 if !fields_are_compatible(local, target)? {
                     let kind = |node: Node<'_>| Ok::<_, Refusal>(super::compat::kind(&node.strip()?.1));
@@ -216,11 +224,11 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
                 }
                 self.found.raw.push(index);
                 self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
-                self.found.accessors.push(Accessor { ty: composite, index, name: Some(member.name) });
+                self.found.accessors.push(Accessor { ty: composite, index, name: Some(member_name) });
                 self.observer.member(composite, index);
                 return Ok(MemberSearch::Found(member.ty));
             }
         }
-        Ok(MemberSearch::Absent)
+        Ok(nested)
     }
 }

@@ -1,8 +1,9 @@
 //! The elements of a type record as words: what the resolution compares, without decoding names.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parse::{Btf, Record};
 use crate::raw::{Kind, StrOffset, TypeId};
+use crate::resolve::MAX_RESOLVE_DEPTH;
 
 /// A member of a composite.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,13 @@ pub(crate) fn member(composite: &Record<'_>, index: u32) -> MemberWords {
     let (bit_offset, bitfield_size) =
         if composite.info.kind_flag() { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
     MemberWords { name: StrOffset(composite.word(at)), ty: TypeId(composite.word(at + 1)), bit_offset, bitfield_size }
+}
+
+/// The names of the members, or of an ENUM64's enumerators, in order.
+#[inline]
+pub(crate) fn names_by_three(record: &Record<'_>) -> impl Iterator<Item = StrOffset> {
+    let endian = record.endian;
+    record.payload.chunks_exact(12).map(move |words| StrOffset(endian.u32([words[0], words[1], words[2], words[3]])))
 }
 
 /// The members in order.
@@ -73,9 +81,21 @@ pub(crate) fn int_encoding(int: &Record<'_>) -> u32 {
 }
 
 /// The record behind qualifiers, type tags and typedefs, with its id. `None` for `void`.
+#[inline]
 pub(crate) fn stripped<'b>(btf: &'b Btf<'_>, id: TypeId) -> Result<(TypeId, Option<Record<'b>>)> {
-    let id = crate::resolve::strip_modifiers_typedefs(btf, id)?;
-    Ok((id, if id.is_void() { None } else { Some(btf.record(id)?) }))
+    let mut at = id;
+    for _ in 0..MAX_RESOLVE_DEPTH {
+        if at.is_void() {
+            return Ok((at, None));
+        }
+        let record = btf.record(at)?;
+        let kind = record.info.kind();
+        if !kind.is_modifier() && kind != Kind::Typedef {
+            return Ok((at, Some(record)));
+        }
+        at = TypeId(record.size_or_type);
+    }
+    Err(Error::TooDeep { id, limit: MAX_RESOLVE_DEPTH })
 }
 
 /// libbpf's `btf_kind_core_compat`: the same kind, or two enumerations of any width. `None` is `void`.

@@ -41,7 +41,7 @@ pub struct Minimized {
     pub btf: Vec<u8>,
     /// Split BTF over it, one for each of the target's modules, in their order. May have no types.
     pub modules: Vec<Vec<u8>>,
-    /// What came of each relocation, by object. All programs count as loaded.
+    /// What came of each relocation, by object, as from [`core_relo::resolve_all`]; [`core_relo::report`] puts it in words.
     pub resolutions: Vec<Vec<Resolution>>,
 }
 
@@ -55,7 +55,7 @@ pub fn minimize(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minim
     let questions: Vec<Questions<'_, '_>> =
         objects.iter().map(|object| Questions::ask(object, target, &candidates)).collect();
     let stamp = Coverage::of(objects).to_string();
-    let resolutions: Vec<Vec<Resolution>> = questions.iter().map(resolve_all).collect();
+    let resolutions: Vec<Vec<Resolution>> = questions.iter().map(Questions::resolve_all).collect();
     let mut whole = Vec::new();
     loop {
         let keep = choose(target, objects, &questions, &whole)?;
@@ -70,10 +70,6 @@ pub fn minimize(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minim
         }
         whole.extend(differing);
     }
-}
-
-fn resolve_all(questions: &Questions<'_, '_>) -> Vec<Resolution> {
-    questions.resolve(|_| true).into_iter().flatten().collect()
 }
 
 /// The questions of one object about one local type: they share the list of candidates that libbpf prunes.
@@ -121,7 +117,8 @@ fn choose_group(
         let matching = question.answers.iter().filter(|(_, answer)| answer.is_match());
         for (candidate, _) in matching.take(if all_needed { usize::MAX } else { 1 }) {
             let mut marker = Marker::new(keep, target, candidate.origin);
-            observe(object.btf(), spec, target.btf(candidate.origin), *candidate, &mut marker).or_else(malformed)?;
+            observe((object.btf(), spec), (target.btf(candidate.origin), candidate.id), &mut marker)
+                .or_else(malformed)?;
         }
     }
     Ok(())
@@ -173,7 +170,7 @@ fn check(
     let candidates = core_relo::search_candidates(&minimal, objects);
     let mut differing = Vec::new();
     for (number, (object, expected)) in objects.iter().zip(expected).enumerate() {
-        let found = resolve_all(&Questions::ask(object, &minimal, &candidates));
+        let found = Questions::ask(object, &minimal, &candidates).resolve_all();
         for ((relo, found), expected) in object.relocations().iter().zip(&found).zip(expected) {
             if !same(relo.kind, found, expected) && !differing.contains(&(number, relo.root)) {
                 differing.push((number, relo.root));
