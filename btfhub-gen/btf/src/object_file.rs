@@ -255,12 +255,25 @@ impl<'a> ObjectFile<'a> {
         self.sections[section].symbols.contains_key(&insn)
     }
 
-    /// The source line of an instruction, where `.BTF.ext` tells it.
+    /// The source line that a relocated instruction comes from, where `.BTF.ext` tells it.
+    ///
+    /// clang gives the load of a relocated constant no line of its own, and a function's first instruction that of the
+    /// function. The constant is used by what follows: then the next line in the function is the one meant.
     pub fn source_line(&self, section: usize, insn: usize) -> Option<SourceLine<'_>> {
         let lines = self.lines.get(section)?;
-        let offset = u32::try_from(insn * Insn::SIZE).ok()?;
-        let after = lines.partition_point(|line| line.offset <= ByteOffset(offset));
-        let line = lines.get(after.checked_sub(1)?)?;
+        let function = self.function_at(section, insn).map(|number| &self.functions[number]);
+        let bytes = |insn: usize| u32::try_from(insn * Insn::SIZE).map(ByteOffset).ok();
+        let here = bytes(insn)?;
+        let next = lines.partition_point(|line| line.offset <= here);
+        let before = next.checked_sub(1).map(|at| &lines[at]);
+        let is_first = function.is_some_and(|function| function.start == insn);
+        let line = match before.filter(|line| line.offset == here && !is_first) {
+            Some(exact) => exact,
+            None => {
+                let end = bytes(function.map_or(self.sections[section].insns.len(), |found| found.start + found.len))?;
+                lines.get(next).filter(|line| line.offset < end).or(before)?
+            }
+        };
         Some(SourceLine {
             file: self.btf.str(line.file).ok()?,
             line: line.line,

@@ -132,9 +132,9 @@ impl State {
     /// After a call of a helper, kfunc or legacy load, which may write behind the pointers it is given.
     pub(super) fn after_helper(&mut self, writes: Writes) {
         let (pointers, size) = match writes {
-            Writes::Nothing => (1..=0, None),
-            Writes::Buffer { pointer, size } => (pointer..=pointer, self.get(size).constant()),
-            Writes::Anything => (1..=5, None),
+            Writes::Nothing => (1..1, None),
+            Writes::Buffer { pointer, size } => (pointer..pointer + 1, self.get(size).constant()),
+            Writes::Anything => (1..6, None),
         };
         let size = size.and_then(|size| i64::try_from(size).ok());
         for pointer in pointers {
