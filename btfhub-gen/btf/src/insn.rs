@@ -105,6 +105,11 @@ impl Insn {
         self.is_call() && self.src == PSEUDO_CALL
     }
 
+    /// Is this a jump, conditional or not?
+    pub fn is_jump(self) -> bool {
+        matches!(self.class(), class::JMP | class::JMP32) && !self.is_call() && !self.is_exit()
+    }
+
     /// Does this end the function?
     pub fn is_exit(self) -> bool {
         self.code == OP_EXIT

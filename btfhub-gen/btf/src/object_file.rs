@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ext::{self, BtfExt, LineInfo};
 use crate::insn::Insn;
 use crate::parse::Btf;
-use crate::raw::{ByteOffset, ByteSize, Endian, StrOffset, TypeId};
+use crate::raw::{ByteSize, Endian, StrOffset, TypeId};
 
 /// `STV_INTERNAL` of the ELF specification.
 const VISIBILITY_INTERNAL: u8 = 1;
@@ -258,22 +258,18 @@ impl<'a> ObjectFile<'a> {
     /// The source line that a relocated instruction comes from, where `.BTF.ext` tells it.
     ///
     /// clang gives the load of a relocated constant no line of its own, and a function's first instruction that of the
-    /// function. The constant is used by what follows: then the next line in the function is the one meant.
+    /// function. Where a branch or the function's start comes before it, the next line is taken for the one that uses it.
     pub fn source_line(&self, section: usize, insn: usize) -> Option<SourceLine<'_>> {
         let lines = self.lines.get(section)?;
+        let code = &self.sections[section].insns;
         let function = self.function_at(section, insn).map(|number| &self.functions[number]);
-        let bytes = |insn: usize| u32::try_from(insn * Insn::SIZE).map(ByteOffset).ok();
-        let here = bytes(insn)?;
-        let next = lines.partition_point(|line| line.offset <= here);
-        let before = next.checked_sub(1).map(|at| &lines[at]);
-        let is_first = function.is_some_and(|function| function.start == insn);
-        let line = match before.filter(|line| line.offset == here && !is_first) {
-            Some(exact) => exact,
-            None => {
-                let end = bytes(function.map_or(self.sections[section].insns.len(), |found| found.start + found.len))?;
-                lines.get(next).filter(|line| line.offset < end).or(before)?
-            }
-        };
+        let (start, end) = function.map_or((0, code.len()), |found| (found.start, found.start + found.len));
+        let at = |line: &LineInfo| line.offset.0 as usize / Insn::SIZE;
+        let next = lines.partition_point(|line| at(line) <= insn);
+        let before = next.checked_sub(1).map(|number| &lines[number]).filter(|line| at(line) >= start);
+        let after = lines.get(next).filter(|line| at(line) < end);
+        let is_of_before = |line: &&LineInfo| insn > start && code[at(line)..insn].iter().all(|insn| !insn.is_jump());
+        let line = before.filter(is_of_before).or(after).or(before)?;
         Some(SourceLine {
             file: self.btf.str(line.file).ok()?,
             line: line.line,
@@ -285,7 +281,8 @@ impl<'a> ObjectFile<'a> {
         for records in ext.lines() {
             // A section that no code is left of, for instance after linking, is of no interest.
             if let Some(section) = self.section_named(records.name)? {
-                self.lines[section] = records.iter().collect();
+                // Line 0 is what the compiler added.
+                self.lines[section] = records.iter().filter(|line| line.line != 0).collect();
                 self.lines[section].sort_by_key(|line| line.offset);
             }
         }
