@@ -17,7 +17,11 @@ pub(crate) struct Names<'d> {
     table: HashTable<(u64, u32)>,
     /// Names by their offset in a string section: the linker holds each string once.
     by_offset: FxHashMap<u64, NameId>,
+    /// Of `by_offset`, what was asked for last, by the low bits of a hash.
+    recent: Vec<(u64, NameId)>,
 }
+
+const RECENT: usize = 1 << 15;
 
 fn hash(name: &[u8]) -> u64 {
     let mut hash = 0x9e37_79b9_7f4a_7c15u64 ^ name.len() as u64;
@@ -33,7 +37,7 @@ fn hash(name: &[u8]) -> u64 {
 
 impl<'d> Names<'d> {
     pub(crate) fn new() -> Self {
-        Names { names: vec![b""], table: HashTable::new(), by_offset: FxHashMap::default() }
+        Names { names: vec![b""], table: HashTable::new(), by_offset: FxHashMap::default(), recent: vec![(u64::MAX, NameId(0)); RECENT] }
     }
 
     pub(crate) fn intern(&mut self, name: &'d [u8]) -> NameId {
@@ -60,11 +64,20 @@ impl<'d> Names<'d> {
         read: impl FnOnce() -> Result<&'d [u8], E>,
     ) -> Result<NameId, E> {
         let key = offset << 3 | u64::from(section);
-        if let Some(&id) = self.by_offset.get(&key) {
+        let place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as usize % RECENT;
+        let (seen, id) = self.recent[place];
+        if seen == key {
             return Ok(id);
         }
-        let id = self.intern(read()?);
-        self.by_offset.insert(key, id);
+        let id = match self.by_offset.get(&key) {
+            Some(&id) => id,
+            None => {
+                let id = self.intern(read()?);
+                self.by_offset.insert(key, id);
+                id
+            }
+        };
+        self.recent[place] = (key, id);
         Ok(id)
     }
 

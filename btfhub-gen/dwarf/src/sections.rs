@@ -44,7 +44,7 @@ impl Places {
                     relocatable.resize(index + 1, 0);
                 }
                 let flags = section.elf_section_header().sh_flags(elf.endian());
-                if flags.0 & u64::from(object::elf::SHF_ALLOC.0) != 0 {
+                if flags.0 & object::elf::SHF_ALLOC.0 != 0 {
                     relocatable[index] = next;
                     next = next.saturating_add(section.size()).saturating_add(0x1fff) & !0xfff;
                 }
