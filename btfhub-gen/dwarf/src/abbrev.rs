@@ -45,7 +45,6 @@ pub(crate) enum At {
     AddrBase,
     LoclistsBase,
     RnglistsBase,
-    GnuAnnotation,
 }
 
 fn at_of(name: u16) -> At {
@@ -84,8 +83,6 @@ fn at_of(name: u16) -> At {
         dw::DW_AT_addr_base | dw::DW_AT_GNU_addr_base => At::AddrBase,
         dw::DW_AT_loclists_base => At::LoclistsBase,
         dw::DW_AT_rnglists_base => At::RnglistsBase,
-        // DW_AT_GNU_annotation (GCC 16): a chain of DW_TAG_GNU_annotation entries.
-        dw::DwAt(0x2139) => At::GnuAnnotation,
         _ => At::Skip,
     }
 }
@@ -154,8 +151,8 @@ fn tag_of(tag: u64) -> Tag {
         dw::DW_TAG_inlined_subroutine => Tag::Inlined,
         dw::DW_TAG_variable => Tag::Variable,
         dw::DW_TAG_call_site | dw::DW_TAG_GNU_call_site => Tag::CallSite,
-        // DW_TAG_LLVM_annotation, DW_TAG_GNU_annotation
-        dw::DwTag(0x6000) | dw::DwTag(0x6001) => Tag::Annotation,
+        // DW_TAG_LLVM_annotation
+        dw::DwTag(0x6000) => Tag::Annotation,
         _ => Tag::Other,
     }
 }
@@ -219,7 +216,6 @@ fn wanted(tag: Tag, at: At) -> bool {
                 | At::Declaration
                 | At::Specification
                 | At::Signature
-                | At::GnuAnnotation
         ),
     }
 }

@@ -4,7 +4,7 @@ use crate::abbrev::{At, Encoding, Form, Op, Table, form_of};
 use crate::cursor::Cursor;
 use crate::error::Result;
 
-const COUNT: usize = At::GnuAnnotation as usize + 1;
+const COUNT: usize = At::RnglistsBase as usize + 1;
 
 /// Values by attribute. A block's value is the section offset of its length; a string's that of its first byte.
 pub(crate) struct Attributes {

@@ -4,7 +4,8 @@ use rustc_hash::FxHashMap;
 
 use crate::abbrev::Tag;
 use crate::entries::{
-    Child, DECLARATION, Entries, Function, Indexed, Parameter, Ref, SIZED, Target, Type, UnitInfo, VARIADIC, Variable,
+    Child, DECLARATION, DeclTag, Entries, Function, Indexed, Parameter, Ref, SIZED, Tagged, Target, Type, UnitInfo,
+    VARIADIC, Variable,
 };
 use crate::error::{Diagnostic, Result};
 use crate::locations;
@@ -26,6 +27,8 @@ pub(crate) struct FunctionState {
     /// Range in [`Worker::parameters`]; a variadic function's end with (0, void).
     pub(crate) parameters: (u32, u32),
     pub(crate) marks: Marks,
+    /// `btf_decl_tag`s: of the function, or of one of its parameters.
+    pub(crate) tags: Vec<(Option<u32>, NameId)>,
     /// Its name comes from this entry, in another unit.
     pub(crate) origin: Option<EntryAt>,
 }
@@ -49,6 +52,7 @@ pub(crate) struct VariableState {
     /// Offset in the section.
     pub(crate) offset: u64,
     pub(crate) external: bool,
+    pub(crate) tags: Vec<NameId>,
 }
 
 /// What the units say of the functions of some name.
@@ -81,6 +85,17 @@ impl Uses {
     }
 }
 
+/// A `btf_decl_tag` of a type or one of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TypeTag {
+    pub(crate) entry: u64,
+    /// The definition.
+    pub(crate) node: NodeId,
+    pub(crate) component: Option<u32>,
+    pub(crate) value: NameId,
+    pub(crate) unit: u32,
+}
+
 /// What one thread gathers over all units that it reads.
 pub(crate) struct Worker<'f> {
     pub(crate) names: Names<'f>,
@@ -92,6 +107,8 @@ pub(crate) struct Worker<'f> {
     /// Functions inlined whose entries are in other units: how often.
     pub(crate) foreign_inlined: FxHashMap<EntryAt, u32>,
     pub(crate) variables: Vec<VariableState>,
+    /// `btf_decl_tag`s of types and their members.
+    pub(crate) type_tags: Vec<TypeTag>,
     /// Per unit: the named definitions that it holds.
     pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
@@ -129,6 +146,7 @@ impl<'f> Worker<'f> {
             foreign_parameters: Vec::new(),
             foreign_inlined: FxHashMap::default(),
             variables: Vec::new(),
+            type_tags: Vec::new(),
             environments: Vec::new(),
             uses: FxHashMap::default(),
             diagnostics: Vec::new(),
@@ -151,6 +169,8 @@ impl<'f> Worker<'f> {
     pub(crate) fn unit(&mut self, context: &Context<'_, 'f, '_>) -> Result<()> {
         self.begin(context.entries);
         let mut definitions = Vec::new();
+        let mut tags = context.entries.decl_tags.iter().filter(|tag| matches!(tag.on, Tagged::Type(_))).peekable();
+        let tagged = tags.peek().is_some();
         for at in 0..context.entries.types.len() {
             let ty = &context.entries.types[at];
             if ty.flags & DECLARATION == 0 && ty.name != NameId(0) && slot_kind_of(ty.tag).is_some() {
@@ -159,16 +179,32 @@ impl<'f> Worker<'f> {
                 self.reference_to(context, at, 0);
             }
         }
+        if tagged {
+            for tag in tags {
+                self.type_tag(context, tag);
+            }
+        }
         definitions.shrink_to_fit();
         self.environments.push((context.number, definitions));
         for function in &context.entries.functions {
             self.function(context, function)?;
         }
         self.inlined(context);
-        for variable in &context.entries.variables {
-            self.variable(context, variable);
+        for (at, variable) in context.entries.variables.iter().enumerate() {
+            self.variable(context, variable, at);
         }
         Ok(())
+    }
+
+    fn type_tag(&mut self, context: &Context<'_, 'f, '_>, tag: &DeclTag) {
+        let Tagged::Type(at) = tag.on else { return };
+        let ty = &context.entries.types[at as usize];
+        if ty.flags & DECLARATION != 0 || !matches!(ty.tag, Tag::Struct | Tag::Union | Tag::Typedef) {
+            return;
+        }
+        let node = self.define(context, at as usize, 0);
+        let (entry, unit) = (self.entry_at(context, ty.offset), context.number);
+        self.type_tags.push(TypeTag { entry, node, component: tag.component, value: tag.value, unit });
     }
 
     fn note(&mut self, context: &Context<'_, 'f, '_>, offset: u32, message: impl Into<String>) {
@@ -486,9 +522,16 @@ impl<'f> Worker<'f> {
             result,
             parameters: (start as u32, self.parameters.len() as u32),
             marks,
+            tags: self.tags_of(context, function),
             origin: elsewhere,
         });
         Ok(())
+    }
+
+    fn tags_of(&self, context: &Context<'_, 'f, '_>, function: &Function) -> Vec<(Option<u32>, NameId)> {
+        let Some(Indexed::Function(at)) = context.entries.find(function.offset) else { return Vec::new() };
+        let of_it = |tag: &&DeclTag| tag.on == Tagged::Function(at as u32);
+        context.entries.decl_tags.iter().filter(of_it).map(|tag| (tag.component, tag.value)).collect()
     }
 
     /// Pushes a function's parameters. Gives false where one has no name.
@@ -565,7 +608,7 @@ impl<'f> Worker<'f> {
         }
     }
 
-    fn variable(&mut self, context: &Context<'_, 'f, '_>, variable: &Variable) {
+    fn variable(&mut self, context: &Context<'_, 'f, '_>, variable: &Variable, at: usize) {
         let Some(percpu) = &context.symbols.percpu else { return };
         let Some(address) = variable.address else { return };
         let (mut name, mut ty, mut external) = (variable.name, variable.ty, variable.external);
@@ -598,7 +641,9 @@ impl<'f> Worker<'f> {
             return;
         }
         let entry = self.entry_at(context, variable.offset);
-        self.variables.push(VariableState { name, entry, unit: context.number, ty, offset, external });
+        let of_it = |tag: &&DeclTag| tag.on == Tagged::Variable(at as u32);
+        let tags = context.entries.decl_tags.iter().filter(of_it).map(|tag| tag.value).collect();
+        self.variables.push(VariableState { name, entry, unit: context.number, ty, offset, external, tags });
     }
 }
 

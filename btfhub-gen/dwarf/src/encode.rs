@@ -134,7 +134,7 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     let written: Vec<_> = selected.iter().map(|function| (function.name, function.prototype)).collect();
     let surface = surface(&merged, symbols, &files.main.text, &decisions, &written)?;
     let writer = Writer::new(&merged, &graph, &units, options.compat, address_size, options.base);
-    let btf = writer.write(&selected, files.main.sections.big)?;
+    let btf = writer.write(&selected, &files.main.kfuncs, files.main.sections.big)?;
     let text = |name| String::from_utf8_lossy(merged.names.get(name)).into_owned();
     Ok(Output {
         btf,

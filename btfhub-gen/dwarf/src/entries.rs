@@ -94,6 +94,23 @@ pub(crate) struct Parameter {
     pub(crate) index: u32,
 }
 
+/// What a `btf_decl_tag` is on: a type, function or variable by its position in its table, or a member or parameter of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tagged {
+    Type(u32),
+    Function(u32),
+    Variable(u32),
+}
+
+/// A `btf_decl_tag` annotation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeclTag {
+    pub(crate) on: Tagged,
+    /// Member or parameter, from 0.
+    pub(crate) component: Option<u32>,
+    pub(crate) value: NameId,
+}
+
 /// A variable at the top level of a unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Variable {
@@ -138,6 +155,7 @@ pub(crate) struct Entries {
     pub(crate) functions: Vec<Function>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) decl_tags: Vec<DeclTag>,
     /// The functions inlined, one entry a place.
     pub(crate) inlined: Vec<Ref>,
     elsewhere: Vec<EntryAt>,
@@ -163,6 +181,11 @@ enum FrameKind {
     Inside,
     Type,
     Function,
+    Variable,
+    /// A member of the type, the `start`th.
+    Member,
+    /// A parameter of the function, the `start`th.
+    Parameter,
 }
 
 const CLASS: u32 = 29;
@@ -218,6 +241,7 @@ impl Entries {
         self.functions.clear();
         self.parameters.clear();
         self.variables.clear();
+        self.decl_tags.clear();
         self.inlined.clear();
         self.elsewhere.clear();
         self.frames.clear();
@@ -323,7 +347,7 @@ impl<'f> Pass<'_, 'f, '_> {
         let start = match kind {
             FrameKind::Type => self.entries.open_children.len(),
             FrameKind::Function => self.entries.open_parameters.len(),
-            FrameKind::Top | FrameKind::Inside => 0,
+            _ => 0,
         };
         self.entries.frames.push(Frame { kind, at: at as u32, start: start as u32 });
     }
@@ -333,7 +357,7 @@ impl<'f> Pass<'_, 'f, '_> {
         let entries = &mut *self.entries;
         let Some(frame) = entries.frames.pop() else { return false };
         match frame.kind {
-            FrameKind::Top | FrameKind::Inside => {}
+            FrameKind::Top | FrameKind::Inside | FrameKind::Variable | FrameKind::Member | FrameKind::Parameter => {}
             FrameKind::Type => {
                 let start = entries.children.len() as u32;
                 entries.children.extend(entries.open_children.drain(frame.start as usize..));
@@ -370,7 +394,8 @@ impl<'f> Pass<'_, 'f, '_> {
             Tag::Other | Tag::CallSite => false,
             Tag::Variable => top.kind == FrameKind::Top,
             Tag::Parameter | Tag::UnspecifiedParameters => matches!(top.kind, FrameKind::Function | FrameKind::Type),
-            Tag::Member | Tag::Enumerator | Tag::Subrange | Tag::Annotation => top.kind == FrameKind::Type,
+            Tag::Member | Tag::Enumerator | Tag::Subrange => top.kind == FrameKind::Type,
+            Tag::Annotation => !matches!(top.kind, FrameKind::Top | FrameKind::Inside),
             _ => true,
         };
         if !matters {
@@ -389,7 +414,12 @@ impl<'f> Pass<'_, 'f, '_> {
         reader.attributes.read(at, &reader.table, reader.table.ops(abbrev), encoding)?;
         let (kind, position) = match abbrev.tag {
             Tag::Member => {
+                let component = self.entries.open_children.len() - top.start as usize;
                 self.member(top, start)?;
+                if abbrev.children {
+                    self.open_component(FrameKind::Member, top.at, component);
+                    return Ok(true);
+                }
                 (FrameKind::Inside, 0)
             }
             Tag::Enumerator => {
@@ -411,11 +441,16 @@ impl<'f> Pass<'_, 'f, '_> {
                 (FrameKind::Inside, 0)
             }
             Tag::Annotation => {
-                self.annotation(at, start)?;
+                self.annotation(top)?;
                 (FrameKind::Inside, 0)
             }
             Tag::Parameter => {
+                let component = self.entries.open_parameters.len().saturating_sub(top.start as usize);
                 self.parameter(top, start)?;
+                if abbrev.children && top.kind == FrameKind::Function {
+                    self.open_component(FrameKind::Parameter, top.at, component);
+                    return Ok(true);
+                }
                 (FrameKind::Inside, 0)
             }
             Tag::UnspecifiedParameters => {
@@ -433,7 +468,7 @@ impl<'f> Pass<'_, 'f, '_> {
             }
             Tag::Variable => {
                 self.variable(start)?;
-                (FrameKind::Inside, 0)
+                (FrameKind::Variable, self.entries.variables.len() - 1)
             }
             Tag::Function => {
                 self.function(start)?;
@@ -536,14 +571,33 @@ impl<'f> Pass<'_, 'f, '_> {
         }
     }
 
-    fn annotation(&mut self, at: &Cursor<'_>, start: usize) -> Result<()> {
+    fn open_component(&mut self, kind: FrameKind, owner: u32, component: usize) {
+        self.entries.frames.push(Frame { kind, at: owner, start: component as u32 });
+    }
+
+    /// Clang's `DW_TAG_LLVM_annotation`: a `btf_type_tag` of a pointer, or a `btf_decl_tag`.
+    fn annotation(&mut self, top: Frame) -> Result<()> {
         let name = self.name()?;
-        let _ = (at, start);
-        if self.names.get(name) != b"btf_type_tag" {
-            return Ok(());
+        let value = self.reader.attributes.get(At::ConstValue);
+        match self.names.get(name) {
+            b"btf_type_tag" if top.kind == FrameKind::Type => {
+                let name = self.string(value)?;
+                self.child(Child { name, ty: Ref(0), value: 0, bits: 0, msb_offset: 0, storage: 0 });
+            }
+            b"btf_decl_tag" => {
+                let value = self.string(value)?;
+                let (on, component) = match top.kind {
+                    FrameKind::Type => (Tagged::Type(top.at), None),
+                    FrameKind::Member => (Tagged::Type(top.at), Some(top.start)),
+                    FrameKind::Function => (Tagged::Function(top.at), None),
+                    FrameKind::Parameter => (Tagged::Function(top.at), Some(top.start)),
+                    FrameKind::Variable => (Tagged::Variable(top.at), None),
+                    FrameKind::Top | FrameKind::Inside => return Ok(()),
+                };
+                self.entries.decl_tags.push(DeclTag { on, component, value });
+            }
+            _ => {}
         }
-        let value = self.string(self.reader.attributes.get(At::ConstValue))?;
-        self.child(Child { name: value, ty: Ref(0), value: 0, bits: 0, msb_offset: 0, storage: 0 });
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod encode;
 mod entries;
 mod error;
 mod graph;
+mod kfuncs;
 mod locations;
 mod merge;
 mod names;

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::base::{BASE_UNIT, Base};
-use crate::convert::{FunctionState, Uses, VariableState, Worker};
+use crate::convert::{FunctionState, TypeTag, Uses, VariableState, Worker};
 use crate::error::Diagnostic;
 use crate::names::{NameId, Names};
 use crate::nodes::{NodeId, NodeKind, Nodes, VOID, kind_of, name_positions, references};
@@ -17,6 +17,8 @@ pub(crate) struct Merged<'f> {
     pub(crate) functions: Vec<FunctionState>,
     pub(crate) parameters: Vec<(NameId, NodeId)>,
     pub(crate) variables: Vec<VariableState>,
+    /// In the order of the input; of several on one type, one of each value.
+    pub(crate) type_tags: Vec<TypeTag>,
     /// Named definitions by unit, in the order of units.
     pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
@@ -49,6 +51,7 @@ pub(crate) fn merge<'f>(
         functions: Vec::new(),
         parameters: Vec::new(),
         variables: Vec::new(),
+        type_tags: Vec::new(),
         environments: Vec::new(),
         uses: FxHashMap::default(),
         diagnostics: Vec::new(),
@@ -69,6 +72,7 @@ pub(crate) fn merge<'f>(
         merged.functions = first.functions;
         merged.parameters = first.parameters;
         merged.variables = first.variables;
+        merged.type_tags = first.type_tags;
         merged.environments = first.environments;
         merged.uses = first.uses;
         merged.diagnostics = first.diagnostics;
@@ -105,11 +109,19 @@ pub(crate) fn merge<'f>(
                 name(function.name)
             },
             result: node(function.result),
+            tags: function.tags.iter().map(|&(component, value)| (component, name(value))).collect(),
             parameters: (function.parameters.0 + first, function.parameters.1 + first),
             ..function
         }));
         let variables = worker.variables.into_iter();
-        merged.variables.extend(variables.map(|var| VariableState { name: name(var.name), ty: node(var.ty), ..var }));
+        merged.variables.extend(variables.map(|var| VariableState {
+            name: name(var.name),
+            ty: node(var.ty),
+            tags: var.tags.iter().map(|&value| name(value)).collect(),
+            ..var
+        }));
+        let tags = worker.type_tags.into_iter();
+        merged.type_tags.extend(tags.map(|tag| TypeTag { node: node(tag.node), value: name(tag.value), ..tag }));
         for (unit, definitions) in worker.environments {
             merged.environments.push((unit, definitions.into_iter().map(node).collect()));
         }
@@ -129,6 +141,8 @@ pub(crate) fn merge<'f>(
     merged.functions.retain(|_| kept.next().unwrap_or(true));
     merged.functions.sort_by_key(|function| function.entry);
     merged.variables.sort_by_key(|variable| variable.entry);
+    // each thread's entries come in the order of the input: a stable sort keeps the order on one type
+    merged.type_tags.sort_by_key(|tag| tag.entry);
     merged.environments.sort_by_key(|&(unit, _)| unit);
     if let Some(base) = base {
         merged.environments.insert(0, (BASE_UNIT, base.definitions.clone()));

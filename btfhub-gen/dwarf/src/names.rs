@@ -37,7 +37,12 @@ fn hash(name: &[u8]) -> u64 {
 
 impl<'d> Names<'d> {
     pub(crate) fn new() -> Self {
-        Names { names: vec![b""], table: HashTable::new(), by_offset: FxHashMap::default(), recent: vec![(u64::MAX, NameId(0)); RECENT] }
+        Names {
+            names: vec![b""],
+            table: HashTable::new(),
+            by_offset: FxHashMap::default(),
+            recent: vec![(u64::MAX, NameId(0)); RECENT],
+        }
     }
 
     pub(crate) fn intern(&mut self, name: &'d [u8]) -> NameId {

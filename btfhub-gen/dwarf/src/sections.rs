@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use object::read::elf::{ElfFile, FileHeader, SectionHeader};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget};
 
+use rustc_hash::FxHashMap;
+
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, SectionName};
+use crate::kfuncs::{Kfunc, kfuncs};
 use crate::symbols::Symbols;
 use crate::text::Text;
 
@@ -134,6 +137,7 @@ pub(crate) struct File<'d> {
     pub(crate) sections: Sections<'d>,
     pub(crate) symbols: Symbols<'d>,
     pub(crate) text: Text,
+    pub(crate) kfuncs: FxHashMap<&'d [u8], Kfunc>,
     pub(crate) machine: Machine,
     pub(crate) build_id: Option<&'d [u8]>,
     /// Name and build-id of the supplementary file, from `.gnu_debugaltlink` or `.debug_sup`.
@@ -195,6 +199,7 @@ impl<'d> File<'d> {
             sections,
             symbols: Symbols::read(&elf, &places),
             text: Text::read(&elf),
+            kfuncs: kfuncs(&elf),
             machine: machine(e_machine, elf.is_64()),
             build_id: elf.build_id().ok().flatten(),
             supplementary,

@@ -33,6 +33,8 @@ pub(crate) struct Selected {
     pub(crate) name: NameId,
     pub(crate) prototype: NodeId,
     pub(crate) unit: u32,
+    /// Its position among all functions.
+    pub(crate) at: usize,
 }
 
 /// What was decided of each name that has an entry in the symbol table and one in the units.
@@ -77,7 +79,12 @@ pub(crate) fn select(
         decisions.push(Decision { name: first.name, dropped });
         if dropped.is_none() {
             let function = &merged.functions[canonical];
-            selected.push(Selected { name: function.name, prototype: prototypes[canonical], unit: function.unit });
+            selected.push(Selected {
+                name: function.name,
+                prototype: prototypes[canonical],
+                unit: function.unit,
+                at: canonical,
+            });
         }
     }
     (selected, decisions)

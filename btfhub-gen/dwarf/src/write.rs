@@ -10,9 +10,12 @@ use crate::Compat;
 use crate::base::{BASE_UNIT, Base};
 use crate::error::{Error, Result};
 use crate::graph::{ClassId, Graph, Resolved, View};
+use crate::kfuncs::Kfunc;
 use crate::merge::Merged;
 use crate::names::NameId;
-use crate::nodes::{NO_ENTRY, NodeId, NodeKind, SlotKind, VOID, head, kind_of, references, slot_kind, slot_of};
+use crate::nodes::{
+    NO_ENTRY, NodeId, NodeKind, SlotKind, VOID, head, kind_of, references, slot_kind, slot_of, slot_words,
+};
 use crate::select::{Layout, Selected};
 use crate::symbols::PERCPU_SECTION;
 use crate::unit::Unit;
@@ -118,7 +121,12 @@ impl<'a, 'f> Writer<'a, 'f> {
     }
 
     /// Writes everything. Types come in the order in which the input has them first.
-    pub(crate) fn write(mut self, functions: &[Selected], big: bool) -> Result<Vec<u8>> {
+    pub(crate) fn write(
+        mut self,
+        functions: &[Selected],
+        kfuncs: &FxHashMap<&[u8], Kfunc>,
+        big: bool,
+    ) -> Result<Vec<u8>> {
         self.roots();
         self.index_type = self.int_type();
         let endian = if big { Endian::Big } else { Endian::Little };
@@ -132,6 +140,7 @@ impl<'a, 'f> Writer<'a, 'f> {
             .map(|function| self.type_id(function.prototype, View::Unit(function.unit), true))
             .collect();
         let variables = self.variables();
+        let type_tags = self.type_tags();
         let mut at = 0;
         while at < self.items.len() {
             let item = std::mem::replace(&mut self.items[at], Item::Words(Vec::new()));
@@ -140,7 +149,14 @@ impl<'a, 'f> Writer<'a, 'f> {
         }
         for (function, prototype) in functions.iter().zip(prototypes) {
             let name = self.string(&mut builder, function.name);
-            builder.func(name, TypeId(prototype), FuncLinkage::Static);
+            let id = builder.func(name, TypeId(prototype), FuncLinkage::Static);
+            if self.compat.decl_tag {
+                self.function_tags(&mut builder, function, id, kfuncs);
+            }
+        }
+        for (target, component, value) in type_tags {
+            let value = self.string(&mut builder, value);
+            builder.decl_tag(value, TypeId(target), component, false);
         }
         self.section(&mut builder, &variables);
         builder.finish().map_err(|error| Error::TooLarge(error.to_string()))
@@ -387,6 +403,44 @@ impl<'a, 'f> Writer<'a, 'f> {
         }
     }
 
+    fn function_tags(&self, builder: &mut Builder, function: &Selected, id: TypeId, kfuncs: &FxHashMap<&[u8], Kfunc>) {
+        for &(component, value) in &self.merged.functions[function.at].tags {
+            let value = self.string(builder, value);
+            builder.decl_tag(value, id, component, false);
+        }
+        if let Some(kfunc) = kfuncs.get(self.merged.names.get(function.name)) {
+            let tags = if kfunc.fastcall { &["bpf_kfunc", "bpf_fastcall"][..] } else { &["bpf_kfunc"] };
+            for tag in tags {
+                let value = match self.base.and_then(|base| base.strings.get(tag.as_bytes())) {
+                    Some(&offset) => StrOffset(offset),
+                    None => builder.string(tag),
+                };
+                builder.decl_tag(value, id, None, false);
+            }
+        }
+    }
+
+    /// The tags of types and members: type id, member, value; each once.
+    fn type_tags(&mut self) -> Vec<(u32, Option<u32>, NameId)> {
+        let mut tags = Vec::new();
+        if !self.compat.decl_tag {
+            return tags;
+        }
+        let mut seen = rustc_hash::FxHashSet::default();
+        for tag in &self.merged.type_tags {
+            let nodes = &self.merged.nodes;
+            let view = View::Unit(tag.unit);
+            // a named struct or union is what its slot stands for in this unit
+            let slot = slot_of(nodes.words(tag.node)).and_then(|(kind, name)| nodes.find(&slot_words(kind, name)));
+            let target = self.type_id(slot.unwrap_or(tag.node), view, true);
+            let own = target >= self.first_id;
+            if own && seen.insert((target, tag.component, tag.value)) {
+                tags.push((target, tag.component, tag.value));
+            }
+        }
+        tags
+    }
+
     /// The per-CPU variables with their types, by their offset.
     fn variables(&mut self) -> Vec<(usize, u32, u32)> {
         let merged = self.merged;
@@ -415,6 +469,10 @@ impl<'a, 'f> Writer<'a, 'f> {
             let name = self.string(builder, variable.name);
             let linkage = if variable.external { VarLinkage::Global } else { VarLinkage::Static };
             let id = builder.var(name, TypeId(ty), linkage);
+            for &tag in variable.tags.iter().filter(|_| self.compat.decl_tag) {
+                let value = self.string(builder, tag);
+                builder.decl_tag(value, id, None, false);
+            }
             places.push(SecVarDef { ty: id, offset: ByteOffset(variable.offset as u32), size: ByteSize(size) });
         }
         if let Some(last) = places.last() {
