@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let target = Target::kernel(object.btf());
-    let candidates = search_candidates(&target, &[&object]);
+    let candidates = search_candidates(&target, [&object]);
     let resolutions = resolve_object(&object, &target, &candidates, |_| true);
     assert_eq!(resolutions.len(), object.relocations().len());
     for (relocation, resolution) in object.relocations().iter().zip(&resolutions) {

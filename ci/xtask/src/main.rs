@@ -9,6 +9,7 @@
 //!
 //! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
 
+mod bench;
 mod fuzz;
 mod kernels;
 mod objects;
@@ -42,6 +43,8 @@ enum Command {
     Objects,
     /// Fetch real kernels with debug information and newer tools into the cache (gigabytes).
     Kernels(kernels::Args),
+    /// Measure against pahole, bpftool, gimli and btf-rs.
+    Bench(bench::Args),
     /// Run the fuzz targets, each for a while.
     Fuzz(fuzz::Args),
     /// Everything CI checks; the last lines are cargo test's.
@@ -71,6 +74,7 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Kernels(args) => kernels::run(&args)?,
+        Command::Bench(args) => bench::run(&args)?,
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),
         Command::Tidy => return tidy::run(),

@@ -1,0 +1,176 @@
+//! `cargo xtask bench`: this project's programs against those that users have today, in one run on the same files.
+//!
+//! ```text
+//! kernels in the cache ──> encode    lcc-btf gen, every pahole, a bare gimli walk: wall, CPU, memory
+//! BTFHub archives ───────> minimize  one lcc-btf gen for all kernels, bpftool for each: wall, sizes, same results?
+//! BTF files ─────────────> open      this project's reader, btf-rs
+//! ```
+//!
+//! Contenders take turns, so that whatever else the machine does hits them alike; the least and the median are shown.
+
+mod encode;
+mod measure;
+mod minimize;
+mod open;
+mod table;
+
+use crate::{kernels, objects, process, setup, workspace};
+use anyhow::{Context, Result, bail};
+use encode::Pahole;
+use std::path::{Path, PathBuf};
+
+/// What to measure and where the results go besides stdout.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these cached kernels (`6.1-amd64`, …).
+    #[arg(long)]
+    kernel: Vec<String>,
+    /// How often each program runs on each file.
+    #[arg(long, default_value_t = 3)]
+    repetitions: usize,
+    /// A folder of BTFHub's `*.btf.tar.xz`; `btfhub` in the cache unless given.
+    #[arg(long)]
+    btfhub: Option<PathBuf>,
+    /// Write the figures here, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write the tables here, as Markdown.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Only these parts.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Encode,
+    Minimize,
+    Open,
+}
+
+/// The programs that are measured.
+pub(crate) struct Programs {
+    pub(crate) lcc_btf: PathBuf,
+    pub(crate) gimli_walk: PathBuf,
+    pub(crate) open_find: PathBuf,
+    pub(crate) paholes: Vec<Pahole>,
+    /// The system's and newer ones, with their versions.
+    pub(crate) bpftools: Vec<(String, PathBuf)>,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// Nothing to measure on, a build or a measured program failed, or a result cannot be written.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::install_missing()?;
+    let objects = objects::build()?;
+    let programs = build()?;
+    let scratch =
+        tempfile::tempdir_in(workspace::create(workspace::target()?.join("bench"))?).context("make a folder")?;
+    let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let mut tables = Vec::new();
+    let mut show = |table: table::Table| {
+        println!("{}", table.terminal());
+        tables.push(table);
+    };
+
+    let mut cached = kernels::cached_kernels()?;
+    cached.retain(|kernel| args.kernel.is_empty() || args.kernel.contains(&kernel.name));
+    if wants(Part::Encode) {
+        if cached.is_empty() {
+            bail!("no such kernel in {}; `cargo xtask kernels` fetches them", workspace::cache()?.display());
+        }
+        for kernel in &cached {
+            show(encode::table(&programs, kernel, args.repetitions, scratch.path())?);
+        }
+    }
+    if wants(Part::Minimize) {
+        let archives = args.btfhub.clone().map_or_else(|| workspace::cache().map(|cache| cache.join("btfhub")), Ok)?;
+        if archives.is_dir() {
+            for table in minimize::tables(&programs, &archives, &objects, args.repetitions, scratch.path())? {
+                show(table);
+            }
+        } else {
+            eprintln!("bench: minimize: skipped, {} does not exist; see --btfhub", archives.display());
+        }
+    }
+    if wants(Part::Open) {
+        let mut files = vec![("this machine's kernel".to_owned(), PathBuf::from("/sys/kernel/btf/vmlinux"))];
+        files.retain(|(_, path)| path.exists());
+        for kernel in &cached {
+            let raw = scratch.path().join(&kernel.name);
+            process::run(
+                process::command(&programs.lcc_btf, scratch.path()).arg("gen").arg(&kernel.vmlinux).arg("-o").arg(&raw),
+            )?;
+            files.push((kernel.name.clone(), raw));
+        }
+        show(open::table(&programs.open_find, &files)?);
+    }
+
+    if let Some(path) = &args.json {
+        let json = serde_json::json!({"machine": machine()?, "tables": tables.iter().map(table::Table::json).collect::<Vec<_>>()});
+        write(path, &(serde_json::to_string_pretty(&json).context("write JSON")? + "\n"))?;
+    }
+    if let Some(path) = &args.markdown {
+        let text: Vec<String> = tables.iter().map(table::Table::markdown).collect();
+        write(path, &text.join("\n"))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// Builds what is measured with the release profile, and finds the programs to hold it against.
+fn build() -> Result<Programs> {
+    let root = workspace::root()?;
+    let cargo = || {
+        let mut cargo = process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &root);
+        cargo.args(["build", "--quiet", "--release"]);
+        cargo
+    };
+    process::run(cargo().args(["--package", "lcc-btf", "--bin", "lcc-btf"]))?;
+    process::run(cargo().args(["--package", "dwarf", "--example", "gimli_walk"]))?;
+    process::run(cargo().args(["--package", "btf", "--example", "open_find"]))?;
+    let release = workspace::target()?.join("release");
+    let mut paholes = Vec::new();
+    let mut bpftools = Vec::new();
+    if let Some(program) = process::find_program("pahole") {
+        paholes.push(Pahole { version: version_of(&program)?, program });
+    }
+    for tool in kernels::cached_tools("pahole-")? {
+        paholes.push(Pahole { version: version_of(&tool.run)?, program: tool.run });
+    }
+    if let Some(program) = process::find_program("bpftool") {
+        bpftools.push((version_of(&program)?, program));
+    }
+    for tool in kernels::cached_tools("bpftool-")? {
+        bpftools.push((version_of(&tool.run)?, tool.run));
+    }
+    Ok(Programs {
+        lcc_btf: release.join("lcc-btf"),
+        gimli_walk: release.join("examples/gimli_walk"),
+        open_find: release.join("examples/open_find"),
+        paholes,
+        bpftools,
+    })
+}
+
+/// `v1.24` or `bpftool v7.1.0` → the number.
+fn version_of(program: &Path) -> Result<String> {
+    let printed = process::stdout_of(process::command(program, Path::new("/")).arg("--version"))?;
+    let first = printed.lines().next().unwrap_or_default();
+    Ok(first.rsplit(' ').next().unwrap_or_default().trim_start_matches('v').to_owned())
+}
+
+/// What the figures were measured on.
+fn machine() -> Result<serde_json::Value> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let threads = std::thread::available_parallelism().map_or(0, usize::from);
+    Ok(serde_json::json!({"cpu": model.map(|(_, name)| name), "threads": threads}))
+}
