@@ -63,14 +63,6 @@ struct pid {
 	struct upid numbers[1];
 } RELOCATABLE;
 
-struct bpf_array {
-	u32 elem_size;
-	union {
-		char value[0];
-		void *ptrs[0];
-	};
-} RELOCATABLE;
-
 #define BOTH(access)                                                                                                   \
 	do {                                                                                                           \
 		USE(BYTE_OFFSET(access));                                                                              \
@@ -86,7 +78,6 @@ int arrays(void *ctx)
 	struct pglist_data *node = 0;
 	struct mm_struct *mm = 0;
 	struct linux_dirent64 *entry = 0;
-	struct bpf_array *array = 0;
 	struct lruvec *lru = 0;
 	struct pid *pid = 0;
 
@@ -111,7 +102,6 @@ int arrays(void *ctx)
 	BOTH(lru->lrugen.nr_pages);
 	BOTH(entry->d_name[0]);
 	BOTH(entry->d_name[200]);
-	BOTH(array->value[0]);
 	BOTH(pid->numbers[0].nr);
 	return 0;
 }

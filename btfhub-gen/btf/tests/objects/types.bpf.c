@@ -5,7 +5,6 @@
 #define ALL(type)                                                                                                      \
 	do {                                                                                                           \
 		USE(TYPE_ID_LOCAL(type));                                                                              \
-		USE(TYPE_ID_TARGET(type));                                                                             \
 		USE(TYPE_EXISTS(type));                                                                                \
 		USE(TYPE_SIZE(type));                                                                                  \
 	} while (0)

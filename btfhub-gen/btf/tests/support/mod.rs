@@ -42,14 +42,19 @@ fn sources(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder)
 }
 
-/// Compiles `tests/objects/NAME.bpf.c` with clang for BPF, without DWARF. Relocations of types whose flavour is
+/// Compiles `tests/objects/NAME.bpf.c` with clang for little-endian BPF, without DWARF. Relocations of types whose flavour is
 /// `___matches` are turned from "exists" into "matches", which clang before 15 has no builtin for.
 pub(crate) fn object(name: &str) -> PathBuf {
-    let out = scratch("objects").join(format!("{name}.bpf.o"));
-    let unfinished = scratch("objects").join(format!("{name}.{:?}.tmp", std::thread::current().id()));
+    object_for("bpfel", name)
+}
+
+/// As [`object`], for `bpfel` or `bpfeb`.
+pub(crate) fn object_for(machine: &str, name: &str) -> PathBuf {
+    let out = scratch(machine).join(format!("{name}.bpf.o"));
+    let unfinished = scratch(machine).join(format!("{name}.{:?}.tmp", std::thread::current().id()));
     let source = sources("objects").join(format!("{name}.bpf.c"));
     run(Command::new("clang")
-        .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror", "-c"])
+        .args(["-target", machine, "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror", "-c"])
         .arg(&source)
         .arg("-o")
         .arg(&unfinished));
@@ -68,14 +73,15 @@ fn turn_into_matches(data: &mut [u8]) {
     let types = btf::Btf::parse(sections.btf).unwrap();
     let mut places = Vec::new();
     let ext = sections.ext.unwrap();
-    let word = |at: usize| u32::from_le_bytes(ext[at..at + 4].try_into().unwrap()) as usize;
+    let word = |at: usize| types.endian().u32_at(ext, at).unwrap() as usize;
     let (mut at, end) = (word(4) + word(24) + 4, word(4) + word(24) + word(28));
     while at < end {
         let count = word(at + 4);
         for record in (at + 8..).step_by(16).take(count) {
             let name = types.name_of(btf::TypeId(word(record + 4) as u32)).unwrap();
             if name.ends_with("___matches") && word(record + 12) == 8 {
-                places.push(ext_at + record + 12);
+                let low_byte = if types.endian() == btf::Endian::Little { 0 } else { 3 };
+                places.push(ext_at + record + 12 + low_byte);
             }
         }
         at += 8 + count * 16;
@@ -137,25 +143,35 @@ pub(crate) fn kernels() -> &'static [Kernel] {
 /// The C program that asks libbpf, compiled once. `None`, with the reason on standard error, where that is not possible.
 pub(crate) fn oracle() -> Option<&'static Path> {
     static ORACLE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let oracle = ORACLE.get_or_init(|| {
-        if !has("clang") || !has("cc") || !Path::new("/usr/include/bpf/libbpf.h").exists() {
-            skip("clang, cc or libbpf-dev is missing");
-            return None;
-        }
-        if !is_root() {
-            skip("not root: libbpf creates maps before it relocates");
-            return None;
-        }
-        let out = scratch("oracle").join(format!("relocate.{}", std::process::id()));
-        run(Command::new("cc").arg("-O1").arg(sources("oracle/relocate.c")).arg("-o").arg(&out).arg("-lbpf"));
-        Some(out)
-    });
-    oracle.as_deref()
+    ORACLE.get_or_init(|| c_program("relocate")).as_deref()
+}
+
+/// The C program that gives BTF to the kernel, as [`oracle`].
+pub(crate) fn loader() -> Option<&'static Path> {
+    static LOADER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    LOADER.get_or_init(|| c_program("load")).as_deref()
+}
+
+fn c_program(name: &str) -> Option<PathBuf> {
+    if !has("clang") || !has("cc") || !Path::new("/usr/include/bpf/libbpf.h").exists() {
+        skip("clang, cc or libbpf-dev is missing");
+        return None;
+    }
+    if !is_root() {
+        skip("not root: libbpf creates maps before it relocates, and the kernel takes BTF from root only");
+        return None;
+    }
+    let out = scratch("oracle").join(format!("{name}.{}", std::process::id()));
+    let source = sources("oracle").join(format!("{name}.c"));
+    run(Command::new("cc").arg("-O1").arg(source).arg("-o").arg(&out).arg("-lbpf"));
+    Some(out)
 }
 
 /// What libbpf does to each instruction, one line each, in its words. Ends with `refused PROGRAM #N` where it gives up.
-pub(crate) fn libbpf_results(oracle: &Path, object: &Path, btf: &Path) -> Vec<String> {
-    let output = Command::new(oracle).arg(object).arg(btf).output().unwrap();
+///
+/// With a program's name, only that one is loaded.
+pub(crate) fn libbpf_results(oracle: &Path, object: &Path, btf: &Path, program: Option<&str>) -> Vec<String> {
+    let output = Command::new(oracle).arg(object).arg(btf).args(program).output().unwrap();
     let mut results = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         if line.contains(": patched insn #") || line.contains(": substituting insn #") {
@@ -170,11 +186,14 @@ pub(crate) fn libbpf_results(oracle: &Path, object: &Path, btf: &Path) -> Vec<St
 }
 
 /// The same lines from this library.
-pub(crate) fn our_results(object: &ObjectFile<'_>, target: &Target<'_>) -> Vec<String> {
+pub(crate) fn our_results(object: &ObjectFile<'_>, target: &Target<'_>, program: Option<&str>) -> Vec<String> {
     let candidates = core_relo::search_candidates(target, [object]);
     let is_loaded = |relo: &btf::object_file::CoreRelo| {
-        let section = &object.sections()[relo.section];
-        relo.function.is_some() && section.autoload
+        let Some(function) = relo.function.map(|number| &object.functions()[number]) else { return false };
+        match program {
+            Some(program) => !object.is_entry(function) || function.name == program,
+            None => object.sections()[relo.section].autoload,
+        }
     };
     let resolutions = core_relo::resolve_object(object, target, &candidates, is_loaded);
     let mut code: Vec<_> = object.sections().iter().map(|section| section.insns.clone()).collect();
