@@ -378,7 +378,8 @@ pub(crate) struct Table {
     sparse: rustc_hash::FxHashMap<u64, Abbrev>,
     ops: Vec<Op>,
     pub(crate) constants: Vec<i64>,
-    key: Option<(u64, Encoding)>,
+    /// The table that is held: of which file, at which offset, for which encoding.
+    key: Option<(bool, u64, Encoding)>,
 }
 
 const DENSE: u64 = 1 << 16;
@@ -407,7 +408,8 @@ impl Table {
 
     /// Reads the table at `offset` of `.debug_abbrev`, unless this is the one already held.
     pub(crate) fn load(&mut self, section: Cursor<'_>, offset: u64, encoding: Encoding) -> Result<()> {
-        if self.key == Some((offset, encoding)) {
+        let key = Some((section.section().supplementary, offset, encoding));
+        if self.key == key {
             return Ok(());
         }
         self.key = None;
@@ -457,7 +459,7 @@ impl Table {
                 self.sparse.entry(code).or_insert(abbrev);
             }
         }
-        self.key = Some((offset, encoding));
+        self.key = key;
         Ok(())
     }
 

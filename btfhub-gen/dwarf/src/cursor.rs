@@ -37,6 +37,11 @@ impl<'d> Cursor<'d> {
         self.pos
     }
 
+    /// The section that the position is in.
+    pub(crate) fn section(&self) -> SectionName {
+        self.section
+    }
+
     /// Ends the readable bytes at `end` (an offset in the section), or where the section ends.
     pub(crate) fn limit(&mut self, end: usize) {
         self.data = self.data.get(..end).unwrap_or(self.data);
