@@ -4,8 +4,8 @@ use rustc_hash::FxHashMap;
 
 use crate::abbrev::Tag;
 use crate::entries::{
-    Child, DECLARATION, DeclTag, Entries, Function, Indexed, Parameter, Ref, SIZED, Tagged, Target, Type, UnitInfo,
-    VARIADIC, Variable,
+    Child, DECLARATION, DeclTag, Entries, Function, Indexed, NO_MSB_OFFSET, Parameter, Ref, SIZED, Tagged, Target,
+    Type, UnitInfo, VARIADIC, Variable,
 };
 use crate::error::{Diagnostic, Result};
 use crate::locations;
@@ -370,7 +370,10 @@ impl<'f> Worker<'f> {
                 self.words.extend([head(kind, 0), ty.name.0, ty.bytes]);
                 for member in context.entries.children(&ty) {
                     let node = self.resolve(context, member.ty, depth);
-                    let offset = if member.msb_offset == 0 { member.value } else { self.bit_offset(context, member) };
+                    let offset = match member.msb_offset {
+                        NO_MSB_OFFSET => member.value,
+                        from_msb => self.bit_offset(context, member, from_msb),
+                    };
                     let offset = u32::try_from(offset).unwrap_or_else(|_| {
                         self.note(context, ty.offset, "a member beyond 512 MiB; its offset is cut");
                         u32::MAX
@@ -417,15 +420,14 @@ impl<'f> Worker<'f> {
 
     /// The bit offset of a bit field described the way of DWARF 2 and 3: counted from the most significant bit of its
     /// storage unit, which on a little-endian machine is the far end.
-    fn bit_offset(&mut self, context: &Context<'_, 'f, '_>, member: &Child) -> u64 {
-        let from_msb = u64::from(member.msb_offset - 1);
+    fn bit_offset(&mut self, context: &Context<'_, 'f, '_>, member: &Child, from_msb: i32) -> u64 {
+        let from_msb = i64::from(from_msb) as u64;
         if context.files.main.sections.big {
-            return member.value + from_msb;
+            return member.value.wrapping_add(from_msb);
         }
         let storage = if member.storage != 0 { member.storage } else { self.size_of(context, member.ty) };
         let bits = u64::from(storage) * 8;
-        // negative distances occur: a field that crosses its storage unit
-        (member.value + bits).wrapping_sub(from_msb).wrapping_sub(u64::from(member.bits))
+        member.value.wrapping_add(bits).wrapping_sub(from_msb).wrapping_sub(u64::from(member.bits))
     }
 
     /// Bytes of a type as its entry, or the entries that it leads to, give them; 0 when unknown.

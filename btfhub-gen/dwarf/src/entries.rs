@@ -54,11 +54,15 @@ pub(crate) struct Child {
     pub(crate) value: u64,
     /// Bits of a bit field, else 0.
     pub(crate) bits: u32,
-    /// `DW_AT_bit_offset` of DWARF 2 and 3: bits from the storage unit's most significant bit, plus 1; else 0.
-    pub(crate) msb_offset: u32,
+    /// `DW_AT_bit_offset` of DWARF 2 and 3: bits from the storage unit's most significant bit, negative in a bit field
+    /// that begins before it; else [`NO_MSB_OFFSET`].
+    pub(crate) msb_offset: i32,
     /// `DW_AT_byte_size` of a bit field's storage unit, else 0.
     pub(crate) storage: u32,
 }
+
+/// Not a bit field, or one placed by `DW_AT_data_bit_offset`.
+pub(crate) const NO_MSB_OFFSET: i32 = i32::MIN;
 
 /// A function entry.
 #[derive(Clone, Copy, Debug)]
@@ -425,7 +429,7 @@ impl<'f> Pass<'_, 'f, '_> {
             Tag::Enumerator => {
                 let name = self.name()?;
                 let value = self.reader.attributes.constant(At::ConstValue).unwrap_or(0);
-                self.child(Child { name, ty: Ref(0), value, bits: 0, msb_offset: 0, storage: 0 });
+                self.child(Child { name, ty: Ref(0), value, bits: 0, msb_offset: NO_MSB_OFFSET, storage: 0 });
                 (FrameKind::Inside, 0)
             }
             Tag::Subrange => {
@@ -437,7 +441,14 @@ impl<'f> Pass<'_, 'f, '_> {
                     (None, None) => 0,
                 };
                 let value = elements & 0xffff_ffff;
-                self.child(Child { name: NameId(0), ty: Ref(0), value, bits: 0, msb_offset: 0, storage: 0 });
+                self.child(Child {
+                    name: NameId(0),
+                    ty: Ref(0),
+                    value,
+                    bits: 0,
+                    msb_offset: NO_MSB_OFFSET,
+                    storage: 0,
+                });
                 (FrameKind::Inside, 0)
             }
             Tag::Annotation => {
@@ -545,9 +556,10 @@ impl<'f> Pass<'_, 'f, '_> {
         let attributes = &self.reader.attributes;
         let small = |at: At| attributes.constant(at).map_or(0, |value| value.min(u64::from(u32::MAX)) as u32);
         let bits = small(At::BitSize);
-        let (mut msb_offset, mut storage) = (0, 0);
+        let (mut msb_offset, mut storage) = (NO_MSB_OFFSET, 0);
         if bits != 0 && !attributes.has(At::DataBitOffset) {
-            msb_offset = small(At::BitOffset).saturating_add(1);
+            // in DWARF 2 and 3 a constant's form does not tell its sign: large ones are those of sign-extended values
+            msb_offset = attributes.constant(At::BitOffset).map_or(0, |bits| bits as i32);
             storage = small(At::ByteSize);
         }
         self.child(Child { name, ty, value, bits, msb_offset, storage });
@@ -582,7 +594,7 @@ impl<'f> Pass<'_, 'f, '_> {
         match self.names.get(name) {
             b"btf_type_tag" if top.kind == FrameKind::Type => {
                 let name = self.string(value)?;
-                self.child(Child { name, ty: Ref(0), value: 0, bits: 0, msb_offset: 0, storage: 0 });
+                self.child(Child { name, ty: Ref(0), value: 0, bits: 0, msb_offset: NO_MSB_OFFSET, storage: 0 });
             }
             b"btf_decl_tag" => {
                 let value = self.string(value)?;
@@ -605,7 +617,7 @@ impl<'f> Pass<'_, 'f, '_> {
         let name = self.name()?;
         let ty = self.reference(At::Type, start)?;
         if top.kind == FrameKind::Type {
-            self.child(Child { name, ty, value: 0, bits: 0, msb_offset: 0, storage: 0 });
+            self.child(Child { name, ty, value: 0, bits: 0, msb_offset: NO_MSB_OFFSET, storage: 0 });
             return Ok(());
         }
         let origin = self.reference(At::AbstractOrigin, start)?;
