@@ -215,7 +215,13 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
     places: &Places,
 ) -> Result<Section<'d>> {
     let label = SectionName { name, supplementary };
-    let Some(found) = elf.section_by_name(name) else {
+    // the older way to say that a section is compressed: .zdebug_info
+    let compressed_name = || name.as_bytes().strip_prefix(b".debug_").map(|rest| [b".zdebug_", rest].concat());
+    let older = || {
+        let wanted = compressed_name()?;
+        elf.sections().find(|section| section.name_bytes().is_ok_and(|name| name == wanted))
+    };
+    let Some(found) = elf.section_by_name(name).or_else(older) else {
         return Ok(Section { name: label, data: Cow::Borrowed(&[]) });
     };
     let failed = |reason: String| Error::Decompress { section: label, reason };
