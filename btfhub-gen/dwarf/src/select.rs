@@ -74,6 +74,9 @@ pub(crate) fn select(
     for group in order.chunk_by(|a, b| merged.functions[*a].name == merged.functions[*b].name) {
         let first = &merged.functions[group[0]];
         let Some(symbol) = symbols.functions.get(merged.names.get(first.name)) else { continue };
+        if !crate::write::is_identifier(merged.names.get(first.name)) {
+            continue;
+        }
         let canonical = canonical(group, merged, symbol);
         let dropped = dropped(group, canonical, merged, prototypes, graph, symbol, registers, address_size);
         decisions.push(Decision { name: first.name, dropped });

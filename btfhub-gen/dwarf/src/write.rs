@@ -107,8 +107,17 @@ impl<'a, 'f> Writer<'a, 'f> {
         }
     }
 
+    /// Where an identifier lies among the strings.
     fn string(&self, builder: &mut Builder, name: NameId) -> StrOffset {
-        let name = self.name(name);
+        self.add_string(builder, self.name(name))
+    }
+
+    /// Where the name of a number, or a tag, lies among the strings.
+    fn free_string(&self, builder: &mut Builder, name: NameId) -> StrOffset {
+        self.add_string(builder, self.text(name))
+    }
+
+    fn add_string(&self, builder: &mut Builder, name: Cow<'_, str>) -> StrOffset {
         match self.base.and_then(|base| base.strings.get(name.as_bytes())) {
             Some(&offset) => StrOffset(offset),
             None => builder.string(&name),
@@ -281,13 +290,30 @@ impl<'a, 'f> Writer<'a, 'f> {
         }
     }
 
-    fn name(&self, name: NameId) -> Cow<'f, str> {
+    /// The text of a number's name or a tag, which may be anything.
+    fn text(&self, name: NameId) -> Cow<'f, str> {
         // the stand-in for an int that the input does not have
         let name = if name.0 == u32::MAX { b"int".as_slice() } else { self.merged.names.get(name) };
         match std::str::from_utf8(name) {
             Ok(name) if !name.contains('\0') => Cow::Borrowed(name),
             _ => Cow::Owned(String::from_utf8_lossy(name).replace('\0', "_")),
         }
+    }
+
+    /// A name as the kernel takes it: it would refuse all of the BTF for the sake of one `Option<u8>` or `a$b`, whose
+    /// other bytes are therefore written as `_`.
+    fn name(&self, name: NameId) -> Cow<'f, str> {
+        let bytes = self.merged.names.get(name);
+        if bytes.is_empty() || is_identifier(bytes) {
+            return self.text(name);
+        }
+        let mut valid = String::with_capacity(bytes.len() + 1);
+        if bytes[0].is_ascii_digit() {
+            valid.push('_');
+        }
+        let in_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+        valid.extend(bytes.iter().map(|&byte| if in_names(byte) { char::from(byte) } else { '_' }));
+        Cow::Owned(valid)
     }
 
     fn item(&mut self, builder: &mut Builder, item: Item) -> Result<()> {
@@ -308,11 +334,11 @@ impl<'a, 'f> Writer<'a, 'f> {
         let name_at = |words: &[u32]| NameId(words[1]);
         match kind_of(words[0]) {
             NodeKind::Int => {
-                let name = self.string(builder, name_at(&words));
+                let name = self.free_string(builder, name_at(&words));
                 builder.int(name, ByteSize(words[2]), IntEncoding((words[0] >> 8) as u8), BitOffset(0), words[3] as u8);
             }
             NodeKind::Float => {
-                let name = self.string(builder, name_at(&words));
+                let name = self.free_string(builder, name_at(&words));
                 if self.compat.float || !words[2].is_power_of_two() {
                     builder.float(name, ByteSize(words[2]));
                 } else {
@@ -336,7 +362,7 @@ impl<'a, 'f> Writer<'a, 'f> {
                 builder.typedef(name, TypeId(words[2]));
             }
             NodeKind::TypeTag => {
-                let name = self.string(builder, name_at(&words));
+                let name = self.free_string(builder, name_at(&words));
                 builder.type_tag(name, TypeId(words[2]), false);
             }
             NodeKind::Array => {
