@@ -1,0 +1,174 @@
+//! The table of fixtures: one line is one file, one golden and one test.
+
+use crate::fixture::{Fixture, check};
+
+/// Types that pahole 1.24 gets right, for the running kernel's machine.
+const BOTH: Fixture = Fixture { name: "", golden: "", steps: &[], pahole: true, kernel: true };
+/// pahole 1.24 fails or is wrong.
+const OURS: Fixture = Fixture { pahole: false, ..BOTH };
+/// For a machine that differs from the running kernel's in word size or byte order.
+const FOREIGN: Fixture = Fixture { kernel: false, ..BOTH };
+
+macro_rules! fixtures {
+    ($($name:ident: $like:ident, $golden:literal, [$($step:literal),+ $(,)?];)*) => {
+        /// All of them.
+        pub(crate) const FIXTURES: &[Fixture] = &[
+            $(Fixture { name: stringify!($name), golden: $golden, steps: &[$($step),+], ..$like }),*
+        ];
+
+        mod each {
+            $(#[test]
+            fn $name() {
+                super::check(super::by_name(stringify!($name)));
+            })*
+        }
+    };
+}
+
+/// The fixture of this name.
+pub(crate) fn by_name(name: &str) -> &'static Fixture {
+    FIXTURES.iter().find(|fixture| fixture.name == name).unwrap()
+}
+
+fixtures! {
+    // every version of DWARF, by both compilers; DWARF 2 has no restrict
+    types_gcc_dwarf2: BOTH, "types-gcc-dwarf2", ["gcc -gdwarf-2 -c {src}/types.c -o out"];
+    types_gcc_dwarf2_strict: BOTH, "types-gcc-dwarf2", ["gcc -gdwarf-2 -gstrict-dwarf -c {src}/types.c -o out"];
+    types_gcc_dwarf3: BOTH, "types-gcc", ["gcc -gdwarf-3 -c {src}/types.c -o out"];
+    types_gcc_dwarf4: BOTH, "types-gcc", ["gcc -gdwarf-4 -c {src}/types.c -o out"];
+    types_gcc_dwarf5: BOTH, "types-gcc", ["gcc -gdwarf-5 -c {src}/types.c -o out"];
+    types_gcc_optimized: BOTH, "types-gcc", ["gcc -g -O2 -c {src}/types.c -o out"];
+    types_clang_dwarf2: BOTH, "types-clang-dwarf2", ["clang -gdwarf-2 -fstandalone-debug -c {src}/types.c -o out"];
+    types_clang_dwarf3: BOTH, "types-clang", ["clang -gdwarf-3 -fstandalone-debug -c {src}/types.c -o out"];
+    types_clang_dwarf4: BOTH, "types-clang", ["clang -gdwarf-4 -fstandalone-debug -c {src}/types.c -o out"];
+    types_clang_dwarf5: BOTH, "types-clang", ["clang -gdwarf-5 -fstandalone-debug -c {src}/types.c -o out"];
+
+    // other machines
+    types_gcc_32_bit: FOREIGN, "types-gcc-32-bit", ["gcc -m32 -g -c {src}/types.c -o out"];
+    types_clang_32_bit: FOREIGN, "types-clang-32-bit", ["clang --target=i686-linux-gnu -g -c {src}/types.c -o out"];
+    types_clang_arm: FOREIGN, "types-clang-arm", ["clang --target=arm-linux-gnueabi -g -c {src}/types.c -o out"];
+    types_clang_big_endian: FOREIGN, "types-clang-big-endian",
+        ["clang --target=s390x-linux-gnu -g -c {src}/types.c -o out"];
+    types_clang_big_endian_32_bit: FOREIGN, "types-clang-big-endian-32-bit",
+        ["clang --target=powerpc-linux-gnu -g -DNO_LONG_DOUBLE -c {src}/types.c -o out"];
+
+    // containers of debug information
+    types_dwarf64_version3: OURS, "types-gcc", ["gcc -gdwarf64 -gdwarf-3 -c {src}/types.c -o out"];
+    types_dwarf64_version4: OURS, "types-gcc", ["gcc -gdwarf64 -gdwarf-4 -c {src}/types.c -o out"];
+    types_dwarf64_version5: OURS, "types-gcc", ["gcc -gdwarf64 -gdwarf-5 -c {src}/types.c -o out"];
+    types_clang_dwarf64: OURS, "types-clang", ["clang -gdwarf64 -gdwarf-5 -fstandalone-debug -c {src}/types.c -o out"];
+    types_zlib: BOTH, "types-gcc", ["gcc -g -gz=zlib -c {src}/types.c -o out"];
+    types_zlib_gnu: OURS, "types-gcc", ["gcc -g -gz=zlib-gnu -c {src}/types.c -o out"];
+    types_zstd: OURS, "types-gcc", [
+        "gcc -g -c {src}/types.c -o plain",
+        "objcopy --compress-debug-sections=zstd plain out",
+    ];
+    types_zlib_linked: BOTH, "types-gcc", ["gcc -g -gz=zlib -nostdlib -static -Wl,-e,start {src}/types.c -o out"];
+    types_zlib_gnu_linked: OURS, "types-gcc",
+        ["gcc -g -gz=zlib-gnu -nostdlib -static -Wl,-e,start {src}/types.c -o out"];
+    types_linked: BOTH, "types-gcc", ["gcc -g -nostdlib -static -Wl,-e,start {src}/types.c -o out"];
+    types_linked_relocations_kept: BOTH, "types-gcc",
+        ["gcc -g -nostdlib -static -Wl,-e,start,--emit-relocs {src}/types.c -o out"];
+    types_type_units_clang: OURS, "types-clang",
+        ["clang -gdwarf-5 -fstandalone-debug -fdebug-types-section -c {src}/types.c -o out"];
+    types_two_equal_units: BOTH, "types-gcc", [
+        "gcc -g -fcommon -c {src}/types.c -o a.o",
+        "gcc -g -fcommon -O1 -Dstart=other -c {src}/types.c -o b.o",
+        "objcopy --strip-symbol=other b.o b2.o",
+        "ld -r a.o b2.o -o out",
+    ];
+
+    arrays_gcc: OURS, "arrays", ["gcc -g -c {src}/arrays.c -o out"];
+    arrays_clang: OURS, "arrays-clang", ["clang -g -c {src}/arrays.c -o out"];
+    atomic_gcc: OURS, "atomic-gcc", ["gcc -g -c {src}/atomic.c -o out"];
+    atomic_clang: OURS, "atomic-clang", ["clang -g -c {src}/atomic.c -o out"];
+    enums_gcc_dwarf5: BOTH, "enums-gcc", ["gcc -g -c {src}/enums.c -o out"];
+    enums_gcc_dwarf2: OURS, "enums-gcc-dwarf2", ["gcc -gdwarf-2 -gstrict-dwarf -c {src}/enums.c -o out"];
+    enums_clang: BOTH, "enums-clang", ["clang -g -c {src}/enums.c -o out"];
+    enums_clang_big_endian: FOREIGN, "enums-clang",
+        ["clang --target=s390x-linux-gnu -g -c {src}/enums.c -o out"];
+
+    bitfields_gcc_dwarf2: BOTH, "bitfields-gcc", ["gcc -gdwarf-2 -c {src}/bitfields.c -o out"];
+    bitfields_gcc_dwarf3: BOTH, "bitfields-gcc", ["gcc -gdwarf-3 -gstrict-dwarf -c {src}/bitfields.c -o out"];
+    bitfields_gcc_dwarf4: BOTH, "bitfields-gcc", ["gcc -gdwarf-4 -c {src}/bitfields.c -o out"];
+    bitfields_gcc_dwarf5: BOTH, "bitfields-gcc", ["gcc -gdwarf-5 -c {src}/bitfields.c -o out"];
+    bitfields_clang_dwarf2: BOTH, "bitfields-clang", ["clang -gdwarf-2 -c {src}/bitfields.c -o out"];
+    bitfields_clang_dwarf4: BOTH, "bitfields-clang", ["clang -gdwarf-4 -c {src}/bitfields.c -o out"];
+    bitfields_clang_dwarf5: BOTH, "bitfields-clang", ["clang -gdwarf-5 -c {src}/bitfields.c -o out"];
+    bitfields_clang_dwarf5_lldb: BOTH, "bitfields-clang", ["clang -gdwarf-5 -glldb -c {src}/bitfields.c -o out"];
+    bitfields_big_endian_dwarf2: FOREIGN, "bitfields-big-endian",
+        ["clang --target=s390x-linux-gnu -gdwarf-2 -c {src}/bitfields.c -o out"];
+    bitfields_big_endian_dwarf5: FOREIGN, "bitfields-big-endian",
+        ["clang --target=s390x-linux-gnu -gdwarf-5 -glldb -c {src}/bitfields.c -o out"];
+
+    functions_gcc: BOTH, "functions-gcc", ["gcc -g -O2 -c {src}/functions.c -o out"];
+    functions_gcc_linked: BOTH, "functions-gcc",
+        ["gcc -g -O2 -nostdlib -static -Wl,-e,plain,--unresolved-symbols=ignore-all {src}/functions.c -o out"];
+    functions_gcc_dwarf4: BOTH, "functions-gcc", ["gcc -gdwarf-4 -O2 -c {src}/functions.c -o out"];
+    functions_gcc_sections: BOTH, "functions-gcc", ["gcc -g -O2 -ffunction-sections -c {src}/functions.c -o out"];
+    functions_clang: BOTH, "functions-clang", ["clang -g -O2 -c {src}/functions.c -o out"];
+    functions_clang_dwarf4: BOTH, "functions-clang", ["clang -gdwarf-4 -O2 -c {src}/functions.c -o out"];
+    functions_unoptimized: BOTH, "functions-unoptimized", ["gcc -g -O0 -c {src}/functions.c -o out"];
+    transformed_gcc: BOTH, "transformed-gcc", ["gcc -g -O2 -c {src}/transformed.c -o out"];
+    transformed_gcc_linked: BOTH, "transformed-gcc",
+        ["gcc -g -O2 -nostdlib -static -Wl,-e,one,--unresolved-symbols=ignore-all {src}/transformed.c -o out"];
+    assembly: BOTH, "assembly", [
+        "gcc -g -c {src}/assembly.S -o a.o",
+        "gcc -g -O1 -c {src}/calls_assembly.c -o b.o",
+        "ld -r a.o b.o -o out",
+    ];
+
+    percpu_at_zero: BOTH, "percpu", [
+        "gcc -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
+        "ld -T {src}/vmlinux.lds --defsym=PERCPU=0 --defsym=only_declared=0 -e start a.o -o out",
+    ];
+    percpu_behind_the_rest: BOTH, "percpu", [
+        "gcc -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
+        "ld -T {src}/vmlinux.lds --defsym=PERCPU=0x2000000 --defsym=only_declared=0 -e start a.o -o out",
+    ];
+    percpu_clang: BOTH, "percpu-clang", [
+        "clang -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
+        "ld -T {src}/vmlinux.lds --defsym=PERCPU=0x2000000 --defsym=only_declared=0 -e start a.o -o out",
+    ];
+
+    units: OURS, "units", [
+        "gcc -g -O2 -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+    ];
+    units_relocatable: OURS, "units", [
+        "gcc -g -O2 -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -c {src}/unit_b.c -o b.o",
+        "ld -r a.o b.o -o out",
+    ];
+    units_with_types: OURS, "units-with-types", [
+        "gcc -g -O2 -fcommon -Dstart=start_a -include {src}/types.c -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -fcommon -Dstart=start_b -include {src}/types.c -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+    ];
+    lto_gcc: OURS, "lto-gcc", [
+        "gcc -g -O2 -flto -nostdlib -static -Wl,-e,start_here {src}/inlined_across.c {src}/unit_across.c -o out",
+    ];
+    lto_gcc_off: BOTH, "lto-off", [
+        "gcc -g -O2 -nostdlib -static -Wl,-e,start_here {src}/inlined_across.c {src}/unit_across.c -o out",
+    ];
+    lto_clang: OURS, "lto-clang", [
+        "clang -g -O2 -flto=full -c {src}/inlined_across.c -o a.bc",
+        "clang -g -O2 -flto=full -c {src}/unit_across.c -o b.bc",
+        "llvm-link a.bc b.bc -o both.bc",
+        "clang -g -O2 -c both.bc -o out",
+    ];
+
+    kabi: OURS, "kabi", [
+        "gcc -g -c {src}/kabi.c -o a.o",
+        "gcc -g -DFIRST=20 -DOTHER -c {src}/kabi.c -o b.o",
+        "ld -r a.o b.o -o out",
+    ];
+    names: OURS, "names", ["gcc -g -O1 -c {src}/names.c -o out"];
+    anonymous_declarations: OURS, "anonymous-declarations", ["gcc -c {src}/anonymous_declaration.s -o out"];
+    rust_left_out: OURS, "rust-left-out", [
+        "rustc --edition 2024 -g --crate-type lib --emit obj -C panic=abort {src}/rust.rs -o a.o",
+        "gcc -g -O1 -c {src}/beside_rust.c -o b.o",
+        "ld -r a.o b.o -o out",
+    ];
+}

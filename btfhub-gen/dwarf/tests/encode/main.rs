@@ -1,0 +1,12 @@
+//! DWARF to BTF on files that compilers make: every type, form of debug information and function rule that facts are
+//! known of, each compiled from a fixture here and now.
+//!
+//! Goldens describe the BTF (`UPDATE_GOLDEN=1` rewrites them). Where pahole is right, its types must be the same.
+
+mod describe;
+mod encoded;
+mod fixture;
+mod fixtures;
+mod kernel;
+mod sections;
+mod toolchain;
