@@ -1,4 +1,5 @@
-//! Encodes one file: `dwarf2btf FILE OUT [JOBS [DROPPED [BASE]]]`. The pipeline is `lcc-btf gen`; this is the encoder alone, to measure.
+//! Encodes one file: `dwarf2btf FILE OUT [JOBS [DROPPED [BASE]]]`; functions named in
+//! `SURFACE=a,b` are looked up in the attach surface. The pipeline is `lcc-btf gen`; this is the encoder alone, to measure.
 
 use std::io::Read;
 use std::time::Instant;
@@ -53,6 +54,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for diagnostic in output.diagnostics.iter().take(10) {
         eprintln!("{diagnostic}");
+    }
+    if let Ok(names) = std::env::var("SURFACE") {
+        let surface = btf::surface::Surface::parse(&output.surface)?;
+        for name in names.split(',') {
+            let btf::surface::format::Lookup::Found(facts) = surface.lookup(name)? else {
+                println!("{name}: not a function of this kernel");
+                continue;
+            };
+            let sources = surface.sources();
+            println!("{name}: kprobe {:?}, fentry {:?}; {facts:?}", facts.kprobe(sources), facts.fentry(sources));
+        }
     }
     if let Some(path) = args.get(4) {
         let dropped: String = output.dropped.iter().map(|(name, reason)| format!("{name} {reason:?}\n")).collect();

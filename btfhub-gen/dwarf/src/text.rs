@@ -35,6 +35,9 @@ pub(crate) const LANDMARKS: [&[u8]; 12] = [
 
 /// A call site lies this far behind its function's first byte at most: after `endbr64`, a BTI or patchable no-ops.
 const PROLOGUE: u64 = 16;
+/// Or this far before it: arm64's tables name the no-ops that precede a function (`-fpatchable-function-entry=4,2`), and
+/// boot adjusts them (`ftrace_call_adjust`).
+const BEFORE: u64 = 8;
 
 impl Text {
     pub(crate) fn read<Elf: FileHeader<Endian = object::Endianness>>(elf: &ElfFile<'_, Elf>) -> Text {
@@ -73,8 +76,9 @@ impl Text {
     /// Whether ftrace has a call site at the entry of the function at `address`.
     pub(crate) fn is_traced(&self, address: u64) -> Option<bool> {
         let sites = self.call_sites.as_ref()?;
-        let next = sites.partition_point(|&site| site < address);
-        Some(sites.get(next).is_some_and(|&site| site - address <= PROLOGUE))
+        let from = address.saturating_sub(BEFORE);
+        let next = sites.partition_point(|&site| site < from);
+        Some(sites.get(next).is_some_and(|&site| site <= address.saturating_add(PROLOGUE)))
     }
 
     pub(crate) fn is_blacklisted(&self, address: u64) -> Option<bool> {
@@ -90,7 +94,8 @@ impl Text {
     }
 }
 
-/// The addresses that a table holds; none where it lies in no section, or relocations that only boot applies would fill it.
+/// The addresses that a table holds: as they stand there, or as boot's relocations will put them there. None where the
+/// table lies in no section, or nothing is known to fill it.
 fn addresses<Elf: FileHeader<Endian = object::Endianness>>(
     elf: &ElfFile<'_, Elf>,
     (start, end): (u64, u64),
@@ -99,13 +104,29 @@ fn addresses<Elf: FileHeader<Endian = object::Endianness>>(
         section.address() <= start && end <= section.address().saturating_add(section.size()) && section.address() != 0
     })?;
     let data = section.data_range(start, end - start).ok().flatten()?;
-    let size = if elf.is_64() { 8 } else { 4 };
-    let little = elf.is_little_endian();
-    let value = |bytes: &[u8]| {
-        let digits: &mut dyn Iterator<Item = &u8> = if little { &mut bytes.iter().rev() } else { &mut bytes.iter() };
-        digits.fold(0u64, |value, &byte| value << 8 | u64::from(byte))
-    };
-    let mut addresses: Vec<u64> = data.chunks_exact(size).map(value).filter(|&address| address != 0).collect();
+    let mut addresses: Vec<u64> = words(elf, data).filter(|&address| address != 0).collect();
+    if addresses.is_empty() {
+        // a relocatable image (arm64's and s390's KASLR): place, type and address in triples
+        let relocations = elf.section_by_name(".rela.dyn").and_then(|section| section.data().ok())?;
+        let mut relocations = words(elf, relocations);
+        while let (Some(place), Some(_), Some(address)) = (relocations.next(), relocations.next(), relocations.next()) {
+            if (start..end).contains(&place) && address != 0 {
+                addresses.push(address);
+            }
+        }
+    }
     addresses.sort_unstable();
     (!addresses.is_empty()).then_some(addresses)
+}
+
+/// The words of some data, of the size of an address.
+fn words<'w, Elf: FileHeader<Endian = object::Endianness>>(
+    elf: &ElfFile<'_, Elf>,
+    data: &'w [u8],
+) -> impl Iterator<Item = u64> + 'w + use<'w, Elf> {
+    let little = elf.is_little_endian();
+    data.chunks_exact(if elf.is_64() { 8 } else { 4 }).map(move |bytes| {
+        let shift = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        if little { bytes.iter().rev().fold(0, shift) } else { bytes.iter().fold(0, shift) }
+    })
 }
