@@ -132,9 +132,24 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     let symbols = &files.main.symbols;
     let (selected, decisions) = select(&merged, &prototypes, &graph, symbols, registers, address_size);
     let written: Vec<_> = selected.iter().map(|function| (function.name, function.prototype)).collect();
-    let surface = surface(&merged, symbols, &files.main.text, &decisions, &written)?;
-    let writer = Writer::new(&merged, &graph, &units, options.compat, address_size, options.base);
-    let btf = writer.write(&selected, &files.main.kfuncs, files.main.sections.big)?;
+    let make_surface = || surface(&merged, symbols, &files.main.text, &decisions, &written);
+    let write = || {
+        Writer::new(&merged, &graph, &units, options.compat, address_size, options.base).write(
+            &selected,
+            &files.main.kfuncs,
+            files.main.sections.big,
+        )
+    };
+    let (surface, btf) = if options.jobs > 1 {
+        std::thread::scope(|scope| {
+            let surface = scope.spawn(make_surface);
+            let btf = write();
+            (surface.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), btf)
+        })
+    } else {
+        (make_surface(), write())
+    };
+    let (surface, btf) = (surface?, btf?);
     let text = |name| String::from_utf8_lossy(merged.names.get(name)).into_owned();
     Ok(Output {
         btf,
