@@ -61,6 +61,12 @@ impl KernelId {
         Ok(id)
     }
 
+    /// An id of parts that were checked before.
+    pub(crate) fn from_checked(distro: &str, version: &str, arch: &str, release: &str) -> Self {
+        let [distro, version, arch, release] = [distro, version, arch, release].map(str::to_owned);
+        KernelId { distro, version, arch, release }
+    }
+
     /// Distribution, such as `debian`.
     pub fn distro(&self) -> &str {
         &self.distro

@@ -1,0 +1,465 @@
+//! Reading a pack.
+
+use std::cmp::Ordering;
+use std::io::Read;
+use std::ops::Range;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::cursor::Cursor;
+use crate::error::{Error, Result, malformed};
+use crate::format::{Entry, HEADER, Hash, LARGEST_BLOB, LARGEST_INDEX, MAGIC, NO_BLOB, TAIL_MAGIC, TRAILER, VERSION};
+use crate::kernel_id::{KernelId, check_part};
+
+/// What a lookup gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup<T> {
+    /// It is there.
+    Found(T),
+    /// The pack does not have it.
+    Absent,
+}
+
+impl<T> Lookup<T> {
+    /// `Some` of what was found.
+    pub fn found(self) -> Option<T> {
+        match self {
+            Lookup::Found(found) => Some(found),
+            Lookup::Absent => None,
+        }
+    }
+}
+
+/// An entry of a pack's index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryRef<'p> {
+    /// Distribution.
+    pub distro: &'p str,
+    /// Version of the distribution.
+    pub version: &'p str,
+    /// Architecture.
+    pub arch: &'p str,
+    /// The kernel's release.
+    pub release: &'p str,
+    /// The module; empty for vmlinux.
+    pub module: &'p str,
+    /// The BTF, for [`Pack::read`].
+    pub btf: Hash,
+    /// The attach surface, for [`Pack::read`].
+    pub surface: Option<Hash>,
+}
+
+impl EntryRef<'_> {
+    /// The kernel's name.
+    pub fn id(&self) -> KernelId {
+        // The parts were checked when the index was read.
+        KernelId::from_checked(self.distro, self.version, self.arch, self.release)
+    }
+
+    /// The entry with its own strings.
+    pub fn to_owned(&self) -> Entry {
+        Entry { id: self.id(), module: self.module.to_owned(), btf: self.btf, surface: self.surface }
+    }
+}
+
+/// A frame of blobs, where it is in the pack.
+#[derive(Debug, Clone)]
+struct Frame {
+    stored: Range<usize>,
+    raw_len: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Blob {
+    hash: Hash,
+    frame: u32,
+    offset: u32,
+    len: u32,
+}
+
+/// Strings by number: distribution, version, architecture, release, module; then the blobs.
+#[derive(Debug, Clone, Copy)]
+struct IndexEntry {
+    names: [u32; 5],
+    btf: u32,
+    surface: u32,
+}
+
+/// An open pack: its index is read and checked, its contents are not.
+#[derive(Debug)]
+pub struct Pack<'a> {
+    bytes: &'a [u8],
+    text: Vec<u8>,
+    strings: Vec<Range<usize>>,
+    frames: Vec<Frame>,
+    blobs: Vec<Blob>,
+    entries: Vec<IndexEntry>,
+    /// Blobs by hash.
+    by_hash: Vec<u32>,
+}
+
+impl<'a> Pack<'a> {
+    /// Reads the index of a pack.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where the bytes are not those of a pack, are cut off, or the index is damaged.
+    pub fn open(bytes: &'a [u8]) -> Result<Pack<'a>> {
+        if bytes.len() < 12 || &bytes[..8] != MAGIC {
+            return malformed("header", 0, "no pack");
+        }
+        let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        if version != VERSION {
+            return malformed("header", 8, format!("version {version}, known is {VERSION}"));
+        }
+        if bytes.len() < HEADER + TRAILER {
+            return malformed("header", 12, "truncated");
+        }
+        let trailer = Trailer::read(bytes)?;
+        let index = trailer.index(bytes)?;
+        let mut pack = Pack {
+            bytes,
+            text: Vec::new(),
+            strings: Vec::new(),
+            frames: Vec::new(),
+            blobs: Vec::new(),
+            entries: Vec::new(),
+            by_hash: Vec::new(),
+        };
+        let mut cursor = Cursor::new(&index);
+        pack.read_strings(&mut cursor)?;
+        pack.read_frames(&mut cursor, trailer.index_at)?;
+        pack.read_blobs(&mut cursor)?;
+        pack.read_entries(&mut cursor)?;
+        if !cursor.is_at_end() {
+            return malformed("index", cursor.at(), "bytes that belong to nothing");
+        }
+        Ok(pack)
+    }
+
+    fn read_strings(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        for n in 0..cursor.count(2)? {
+            let at = cursor.at();
+            let len = cursor.u16()?;
+            let string = cursor.bytes(usize::from(len))?;
+            if std::str::from_utf8(string).is_err() {
+                return malformed("index", at, "string is not UTF-8");
+            }
+            if n > 0 && self.text[self.strings[n - 1].clone()] >= *string {
+                return malformed("index", at, "strings are not in order");
+            }
+            let start = self.text.len();
+            self.text.extend(string);
+            self.strings.push(start..self.text.len());
+        }
+        Ok(())
+    }
+
+    fn read_frames(&mut self, cursor: &mut Cursor<'_>, end: usize) -> Result<()> {
+        let mut start = HEADER;
+        for _ in 0..cursor.count(8)? {
+            let at = cursor.at();
+            let (len, raw_len) = (cursor.u32()? as usize, cursor.u32()?);
+            let stored = start..start.saturating_add(len);
+            if stored.end > end || u64::from(raw_len) > LARGEST_BLOB {
+                return malformed("index", at, "frame leaves the pack");
+            }
+            start = stored.end;
+            self.frames.push(Frame { stored, raw_len });
+        }
+        if start != end {
+            return malformed("index", cursor.at(), format!("{} bytes before the index are in no frame", end - start));
+        }
+        Ok(())
+    }
+
+    fn read_blobs(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        // Where the next blob must begin.
+        let (mut frame, mut offset) = (0u32, 0u32);
+        for n in 0..cursor.count(28)? {
+            let at = cursor.at();
+            let blob =
+                Blob { hash: Hash(cursor.u128()?), frame: cursor.u32()?, offset: cursor.u32()?, len: cursor.u32()? };
+            if n > 0 && blob.frame == frame + 1 && self.frames.get(frame as usize).is_some_and(|f| f.raw_len == offset)
+            {
+                (frame, offset) = (blob.frame, 0);
+            }
+            let end = blob.offset.checked_add(blob.len);
+            let frame_len = self.frames.get(blob.frame as usize).map(|f| f.raw_len);
+            let (Some(end), Some(frame_len)) = (end, frame_len) else {
+                return malformed("index", at, "blob is in no frame");
+            };
+            if blob.frame != frame || blob.offset != offset || end > frame_len {
+                return malformed("index", at, "blob is not behind the one before");
+            }
+            offset = end;
+            self.blobs.push(blob);
+        }
+        let full = match self.frames.last() {
+            Some(last) => frame as usize + 1 == self.frames.len() && last.raw_len == offset && !self.blobs.is_empty(),
+            None => self.blobs.is_empty(),
+        };
+        if !full {
+            return malformed("index", cursor.at(), "frames are not full of blobs");
+        }
+        self.by_hash = (0..self.blobs.len() as u32).collect();
+        self.by_hash.sort_unstable_by_key(|&b| self.blobs[b as usize].hash);
+        if self.by_hash.is_sorted_by(|&a, &b| self.blobs[a as usize].hash < self.blobs[b as usize].hash) {
+            return Ok(());
+        }
+        malformed("index", cursor.at(), "a blob is there twice")
+    }
+
+    fn read_entries(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        for n in 0..cursor.count(28)? {
+            let at = cursor.at();
+            let mut names = [0; 5];
+            for name in &mut names {
+                *name = cursor.u32()?;
+                if *name as usize >= self.strings.len() {
+                    return malformed("index", at, format!("entry has string {name} of {}", self.strings.len()));
+                }
+            }
+            let entry = IndexEntry { names, btf: cursor.u32()?, surface: cursor.u32()? };
+            let known = |blob: u32| (blob as usize) < self.blobs.len();
+            if !known(entry.btf) || !(known(entry.surface) || entry.surface == NO_BLOB) {
+                return malformed("index", at, "entry has a blob that is not there");
+            }
+            // Strings ascend, so their numbers order the entries as their texts would.
+            if n > 0 && self.entries[n - 1].names >= names {
+                return malformed("index", at, "entries are not in order");
+            }
+            let [distro, version, arch, release, module] = names.map(|name| self.string(name));
+            for (what, part) in
+                [("distribution", distro), ("version", version), ("architecture", arch), ("release", release)]
+            {
+                if let Err(e) = check_part(what, part) {
+                    return malformed("index", at, e.to_string());
+                }
+            }
+            if !module.is_empty()
+                && let Err(e) = check_part("module", module)
+            {
+                return malformed("index", at, e.to_string());
+            }
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    fn string(&self, n: u32) -> &str {
+        let range = self.strings.get(n as usize).cloned().unwrap_or_default();
+        // All of them were checked to be UTF-8.
+        std::str::from_utf8(&self.text[range]).unwrap_or_default()
+    }
+
+    fn entry(&self, entry: &IndexEntry) -> EntryRef<'_> {
+        let [distro, version, arch, release, module] = entry.names.map(|name| self.string(name));
+        let hash = |blob: u32| self.blobs.get(blob as usize).map(|b| b.hash);
+        EntryRef {
+            distro,
+            version,
+            arch,
+            release,
+            module,
+            btf: hash(entry.btf).unwrap_or(Hash(0)),
+            surface: hash(entry.surface),
+        }
+    }
+
+    /// All entries, ascending by kernel and module.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = EntryRef<'_>> {
+        self.entries.iter().map(|entry| self.entry(entry))
+    }
+
+    /// The entry of a kernel's vmlinux.
+    pub fn find(&self, distro: &str, version: &str, arch: &str, release: &str) -> Lookup<EntryRef<'_>> {
+        self.find_module(distro, version, arch, release, "")
+    }
+
+    /// The entry of a module.
+    pub fn find_module(
+        &self,
+        distro: &str,
+        version: &str,
+        arch: &str,
+        release: &str,
+        module: &str,
+    ) -> Lookup<EntryRef<'_>> {
+        let wanted = [distro, version, arch, release, module];
+        let compare = |entry: &IndexEntry| -> Ordering { entry.names.map(|name| self.string(name)).cmp(&wanted) };
+        match self.entries.binary_search_by(compare) {
+            Ok(at) => Lookup::Found(self.entry(&self.entries[at])),
+            Err(_) => Lookup::Absent,
+        }
+    }
+
+    /// The BTF of a kernel's vmlinux.
+    ///
+    /// # Errors
+    /// The frame that has it is damaged.
+    pub fn get(&self, distro: &str, version: &str, arch: &str, release: &str) -> Result<Lookup<Vec<u8>>> {
+        match self.find(distro, version, arch, release) {
+            Lookup::Found(entry) => self.read(entry.btf).map(Lookup::Found),
+            Lookup::Absent => Ok(Lookup::Absent),
+        }
+    }
+
+    /// Whether a content is in the pack.
+    pub fn has(&self, hash: Hash) -> bool {
+        self.blob(hash).is_some()
+    }
+
+    /// How many different contents there are.
+    pub fn blob_count(&self) -> usize {
+        self.blobs.len()
+    }
+
+    fn blob(&self, hash: Hash) -> Option<Blob> {
+        let at = self.by_hash.binary_search_by_key(&hash, |&b| self.blobs[b as usize].hash).ok()?;
+        Some(self.blobs[self.by_hash[at] as usize])
+    }
+
+    /// A content, checked against its hash. Decompresses the one frame that has it.
+    ///
+    /// # Errors
+    /// The pack has no content of this hash, or the frame is damaged.
+    pub fn read(&self, hash: Hash) -> Result<Vec<u8>> {
+        let Some(blob) = self.blob(hash) else {
+            return malformed("index", 0, format!("no content {hash} in this pack"));
+        };
+        let mut content = self.frame(blob.frame)?;
+        self.check(&blob, &content)?;
+        content.truncate((blob.offset + blob.len) as usize);
+        content.drain(..blob.offset as usize);
+        Ok(content)
+    }
+
+    /// Calls `visit` for every content, each frame being decompressed once.
+    ///
+    /// # Errors
+    /// A frame is damaged; or what `visit` returns.
+    pub fn for_each<E: From<Error>>(&self, visit: &mut dyn FnMut(Hash, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut frame: Option<(u32, Vec<u8>)> = None;
+        for blob in &self.blobs {
+            let content = match frame.take() {
+                Some((n, content)) if n == blob.frame => content,
+                _ => self.frame(blob.frame)?,
+            };
+            self.check(blob, &content)?;
+            visit(blob.hash, &content[blob.offset as usize..(blob.offset + blob.len) as usize])?;
+            frame = Some((blob.frame, content));
+        }
+        Ok(())
+    }
+
+    /// Checks all of the pack: every byte of it is covered by a checksum.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn verify(&self) -> Result<()> {
+        self.for_each::<Error>(&mut |_, _| Ok(()))?;
+        let end = self.frames.last().map_or(HEADER, |f| f.stored.end);
+        let at = self.bytes.len() - TRAILER + 40;
+        let expected = self.bytes[at..at + 8].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
+        if xxh3_64(&self.bytes[HEADER..end]) != expected {
+            return malformed("frames", HEADER as u64, "wrong checksum");
+        }
+        Ok(())
+    }
+
+    /// Decompresses a frame.
+    fn frame(&self, n: u32) -> Result<Vec<u8>> {
+        let frame = &self.frames[n as usize];
+        let damaged = |what: String| malformed(format!("frame {n}"), frame.stored.start as u64, what);
+        match decompress(&self.bytes[frame.stored.clone()], frame.raw_len as usize) {
+            Ok(content) => Ok(content),
+            Err(what) => damaged(what),
+        }
+    }
+
+    fn check(&self, blob: &Blob, frame: &[u8]) -> Result<()> {
+        let content = &frame[blob.offset as usize..(blob.offset + blob.len) as usize];
+        if Hash::of(content) == blob.hash {
+            return Ok(());
+        }
+        let at = self.frames[blob.frame as usize].stored.start as u64;
+        malformed(format!("frame {}", blob.frame), at, format!("content {} has another hash", blob.hash))
+    }
+}
+
+/// Decompresses one zstd frame of a known length. Memory grows with what really comes out.
+fn decompress(stored: &[u8], raw_len: usize) -> Result<Vec<u8>, String> {
+    let reason = |e: std::io::Error| format!("damaged zstd frame: {e}");
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(reason)?.single_frame();
+    let mut content = Vec::with_capacity(raw_len.min(crate::format::FRAME));
+    decoder.by_ref().take(raw_len as u64 + 1).read_to_end(&mut content).map_err(reason)?;
+    if content.len() != raw_len {
+        return Err(format!("{} bytes or more where the index says {raw_len}", content.len()));
+    }
+    // The decoder must be asked once more to see the frame's end.
+    if decoder.read(&mut [0]).map_err(reason)? != 0 || !decoder.finish().is_empty() {
+        return Err("bytes behind the zstd frame".into());
+    }
+    Ok(content)
+}
+
+/// The last 64 bytes.
+struct Trailer {
+    index_at: usize,
+    index_len: usize,
+    index_raw_len: usize,
+    hash: u128,
+}
+
+impl Trailer {
+    fn read(bytes: &[u8]) -> Result<Trailer> {
+        let at = bytes.len() - TRAILER;
+        let trailer = &bytes[at..];
+        let number = |from: usize, len: usize| -> u64 {
+            trailer[from..from + len].iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
+        };
+        if &trailer[56..] != TAIL_MAGIC {
+            return malformed("trailer", at as u64 + 56, "no trailer: the pack is cut off, or something is behind it");
+        }
+        if xxh3_64(&trailer[..48]) != number(48, 8) {
+            return malformed("trailer", at as u64, "wrong checksum");
+        }
+        if number(0, 8) != bytes.len() as u64 {
+            return malformed("trailer", at as u64, format!("length {} in a file of {}", number(0, 8), bytes.len()));
+        }
+        let (index_at, index_len) = (number(8, 8), number(16, 4));
+        let fits = index_at >= HEADER as u64 && index_at.checked_add(index_len) == Some(at as u64);
+        if !fits {
+            return malformed("trailer", at as u64 + 8, "the index is not before the trailer");
+        }
+        if number(20, 4) > LARGEST_INDEX {
+            return malformed("trailer", at as u64 + 20, format!("an index of {} bytes", number(20, 4)));
+        }
+        let hash = trailer[24..40].iter().rev().fold(0u128, |n, &b| n << 8 | u128::from(b));
+        Ok(Trailer {
+            index_at: index_at as usize,
+            index_len: index_len as usize,
+            index_raw_len: number(20, 4) as usize,
+            hash,
+        })
+    }
+
+    fn index(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let stored = &bytes[self.index_at..self.index_at + self.index_len];
+        if index_hash(&bytes[..HEADER], stored) != self.hash {
+            return malformed("index", self.index_at as u64, "wrong checksum of the header and the index");
+        }
+        match decompress(stored, self.index_raw_len) {
+            Ok(index) => Ok(index),
+            Err(what) => malformed("index", self.index_at as u64, what),
+        }
+    }
+}
+
+/// The hash of header and index.
+pub(crate) fn index_hash(header: &[u8], stored: &[u8]) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(header);
+    hasher.update(stored);
+    hasher.digest128()
+}
