@@ -47,6 +47,65 @@ pub enum Error {
         /// What is not known.
         what: String,
     },
+    /// BTF that is not well-formed, or cannot be cut.
+    #[error("{origin}: {source}")]
+    Btf {
+        /// The file, and the member of the package.
+        origin: String,
+        /// What is wrong, with section and offset.
+        source: btf::Error,
+    },
+    /// DWARF that cannot be encoded.
+    #[error("{origin}: {source}")]
+    Dwarf {
+        /// The file, and the member of the package.
+        origin: String,
+        /// What is wrong, with section and offset.
+        source: dwarf::Error,
+    },
+    /// A pack that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Pack {
+        /// The pack's file.
+        path: PathBuf,
+        /// What is wrong, with section and offset.
+        source: pack::Error,
+    },
+    /// A kernel's name has characters that it cannot have.
+    #[error("{origin}: {source}")]
+    KernelId {
+        /// The file, and the member of the package.
+        origin: String,
+        /// The part that is wrong.
+        source: pack::InvalidKernelId,
+    },
+    /// Something was not quite right with an input, and `--strict` makes that a failure.
+    #[error("{origin}: {what}")]
+    Strict {
+        /// The file, and the member of the package.
+        origin: String,
+        /// What it is.
+        what: String,
+    },
+    /// Two inputs are the same kernel and give different results.
+    #[error("{origin}: is {id}, as is {other}, with another result; name one of them with --id")]
+    Conflict {
+        /// The later input.
+        origin: String,
+        /// The kernel.
+        id: String,
+        /// The earlier input.
+        other: String,
+    },
+    /// Another run writes to the same output.
+    #[error("{}: another run is writing here", path.display())]
+    Busy {
+        /// The work folder.
+        path: PathBuf,
+    },
+    /// The arguments do not fit together.
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl Error {
@@ -54,6 +113,20 @@ impl Error {
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Io { doing, path, source }
+    }
+
+    /// BTF of `origin` is not well-formed.
+    pub fn btf(origin: impl std::fmt::Display) -> impl FnOnce(btf::Error) -> Error {
+        move |source| Error::Btf { origin: origin.to_string(), source }
+    }
+
+    /// The pack at `path` cannot be read or written.
+    pub fn pack(path: &Path) -> impl FnOnce(pack::Error) -> Error {
+        let path = path.to_owned();
+        move |source| match source {
+            pack::Error::Io(source) => Error::Io { doing: "writing", path, source },
+            source => Error::Pack { path, source },
+        }
     }
 
     /// A fault in the input called `origin`, read from `path`.

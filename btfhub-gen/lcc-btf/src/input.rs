@@ -239,6 +239,9 @@ pub(crate) fn of_btf(bytes: Bytes, origin: &str) -> Kernel {
 /// The kernel of an ELF file, `evidence` telling of the package around it.
 pub(crate) fn of_elf(bytes: Bytes, path: &Path, origin: &str, evidence: Evidence<'_>) -> Result<Kernel, Error> {
     let facts = elf::facts(&bytes).map_err(Error::fault(origin, path))?;
+    if facts.machine == object::elf::EM_BPF.0 {
+        return Err(no_kernel(origin, "is a BPF object, no kernel: give it with --obj"));
+    }
     if !facts.has_dwarf && facts.btf.is_none() {
         return Err(no_kernel(origin, "has neither DWARF (.debug_info) nor BTF (.BTF)"));
     }
@@ -268,7 +271,7 @@ fn alternate_of_file(path: &Path, name: &str) -> Result<Option<Bytes>, Error> {
 }
 
 /// The release in a path: `…/vmlinux-6.1.0-18-amd64`, `…/lib/modules/6.1.0-18-amd64/vmlinux`, also with `.debug`.
-fn release_of_name(path: &str) -> Option<String> {
+pub(crate) fn release_of_name(path: &str) -> Option<String> {
     let path = path.strip_suffix(".debug").unwrap_or(path);
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let release = match name.strip_prefix("vmlinux-") {

@@ -43,7 +43,10 @@ impl Builder {
         let contents = (entry.btf, entry.surface);
         let key = (entry.id, entry.module);
         match self.entries.get(&key) {
-            Some(there) if *there != contents => Err(Error::Conflict { id: key.0, module: key.1 }),
+            Some(there) if *there != contents => {
+                let module = if key.1.is_empty() { String::new() } else { format!(" module {}", key.1) };
+                Err(Error::Conflict { name: format!("{}{module}", key.0) })
+            }
             _ => {
                 self.entries.insert(key, contents);
                 Ok(())

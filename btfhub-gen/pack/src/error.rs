@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::format::Hash;
-use crate::kernel_id::KernelId;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +28,10 @@ pub enum Error {
         hash: Hash,
     },
     /// Two entries have one name and different contents.
-    #[error("{id}{}{module}: two different results", if module.is_empty() { "" } else { " module " })]
+    #[error("{name}: two different results")]
     Conflict {
-        /// The kernel.
-        id: KernelId,
-        /// The module, or empty.
-        module: String,
+        /// The kernel, and the module if it is one's.
+        name: String,
     },
     /// More than the format can hold.
     #[error("{what} is more than a pack can hold")]

@@ -338,7 +338,7 @@ impl<'a> Pack<'a> {
     ///
     /// # Errors
     /// A frame is damaged; or what `visit` returns.
-    pub fn for_each<E: From<Error>>(&self, visit: &mut dyn FnMut(Hash, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each<E: From<Error>>(&self, mut visit: impl FnMut(Hash, &[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut frame: Option<(u32, Vec<u8>)> = None;
         for blob in &self.blobs {
             let content = match frame.take() {
@@ -357,7 +357,7 @@ impl<'a> Pack<'a> {
     /// # Errors
     /// The first damage.
     pub fn verify(&self) -> Result<()> {
-        self.for_each::<Error>(&mut |_, _| Ok(()))?;
+        self.for_each(|_, _| Ok::<(), Error>(()))?;
         let end = self.frames.last().map_or(HEADER, |f| f.stored.end);
         let at = self.bytes.len() - TRAILER + 40;
         let expected = self.bytes[at..at + 8].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));

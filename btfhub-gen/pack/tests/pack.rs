@@ -33,7 +33,7 @@ fn small() -> Vec<u8> {
     let contents: Vec<Vec<u8>> = (0..4).map(|n| noise(n, 300)).collect();
     let entry = |n: u32| Entry {
         module: if n % 7 == 6 { "nf_tables".into() } else { String::new() },
-        surface: (n % 2 == 0).then(|| Hash::of(&contents[3])),
+        surface: n.is_multiple_of(2).then(|| Hash::of(&contents[3])),
         ..Entry::vmlinux(id(n), Hash::of(&contents[n as usize % 3]))
     };
     build(&contents, (0..12).map(entry), 1)

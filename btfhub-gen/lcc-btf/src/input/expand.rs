@@ -13,19 +13,26 @@ use crate::error::Error;
 pub enum Input {
     /// The running kernel.
     Running,
-    /// A file.
-    File(PathBuf),
+    /// A file that an argument names.
+    Named(PathBuf),
+    /// A file in a folder that an argument names.
+    Found(PathBuf),
     /// A kernel module's ELF file, found in a folder.
     Module(PathBuf),
 }
 
 impl Input {
+    /// The file; `None` for the running kernel.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Input::Running => None,
+            Input::Named(path) | Input::Found(path) | Input::Module(path) => Some(path),
+        }
+    }
+
     /// How messages call it.
     pub fn name(&self) -> String {
-        match self {
-            Input::Running => RUNNING.to_owned(),
-            Input::File(path) | Input::Module(path) => path.display().to_string(),
-        }
+        self.path().map_or(RUNNING.to_owned(), |path| path.display().to_string())
     }
 }
 
@@ -50,11 +57,12 @@ pub fn expand(arguments: &[PathBuf]) -> (Vec<Input>, Vec<Error>) {
                 });
             }
         } else {
-            inputs.push(Input::File(argument.clone()));
+            inputs.push(Input::Named(argument.clone()));
         }
     }
+    // What is named and found counts once.
     let mut seen = std::collections::HashSet::new();
-    inputs.retain(|input| seen.insert(input.clone()));
+    inputs.retain(|input: &Input| seen.insert(input.path().map(Path::to_owned)));
     (inputs, errors)
 }
 
@@ -94,9 +102,9 @@ fn look(path: &Path) -> Result<Option<Input>, Error> {
     Ok(match form(&head) {
         Form::Elf | Form::Compressed if is_module => Some(Input::Module(path.to_owned())),
         // Of the many ELF files below /usr/lib/debug, a kernel is the one called so; of the compressed files, see form.
-        Form::Elf | Form::Compressed if name.starts_with("vmlinux") => Some(Input::File(path.to_owned())),
-        Form::Compressed if name.contains(".btf") => Some(Input::File(path.to_owned())),
-        Form::Btf | Form::Deb | Form::Rpm => Some(Input::File(path.to_owned())),
+        Form::Elf | Form::Compressed if name.starts_with("vmlinux") => Some(Input::Found(path.to_owned())),
+        Form::Compressed if name.contains(".btf") => Some(Input::Found(path.to_owned())),
+        Form::Btf | Form::Deb | Form::Rpm => Some(Input::Found(path.to_owned())),
         _ => None,
     })
 }

@@ -19,12 +19,18 @@ pub const LARGEST_IMAGE: u64 = 16 << 30;
 
 /// The bytes of an image, cheap to clone.
 #[derive(Clone)]
-pub struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Bytes(Owner);
+
+#[derive(Clone)]
+enum Owner {
+    Memory(Arc<Vec<u8>>),
+    Mapped(Arc<memmap2::Mmap>),
+}
 
 impl Bytes {
-    /// Bytes owned by anything.
-    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Bytes(Arc::new(owner))
+    /// Bytes in memory.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Bytes(Owner::Memory(Arc::new(bytes)))
     }
 
     /// The content of a file, mapped.
@@ -33,10 +39,21 @@ impl Bytes {
     /// The file cannot be mapped.
     pub fn of_file(file: &File) -> io::Result<Self> {
         let len = file.metadata()?.len();
+        Self::mapped(file, 0, len)
+    }
+
+    fn mapped(file: &File, offset: u64, len: u64) -> io::Result<Self> {
         if len == 0 {
             return Ok(Bytes::new(Vec::new()));
         }
-        map::file(file, 0, len).map(Bytes::new)
+        map::file(file, offset, len).map(|map| Bytes(Owner::Mapped(Arc::new(map))))
+    }
+
+    /// Tells that `part` of these bytes will hardly be read again: the memory of a mapped file is given back.
+    pub fn release(&self, part: &[u8]) {
+        if let Owner::Mapped(map) = &self.0 {
+            map::release(map, part);
+        }
     }
 }
 
@@ -44,7 +61,10 @@ impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        match &self.0 {
+            Owner::Memory(bytes) => bytes,
+            Owner::Mapped(map) => map,
+        }
     }
 }
 
@@ -86,10 +106,7 @@ impl SparseFile {
                 "temporary file is shorter than what was written",
             ));
         }
-        if len == 0 {
-            return Ok(Bytes::new(Vec::new()));
-        }
-        map::file(&self.0, offset, len).map(Bytes::new).map_err(temporary)
+        Bytes::mapped(&self.0, offset, len).map_err(temporary)
     }
 }
 

@@ -1,0 +1,43 @@
+//! The subcommands: each calls the library and says what came of it.
+
+pub mod r#gen;
+pub mod man;
+pub mod merge;
+pub mod pack;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+/// Writes text to standard output.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+}
+
+/// Writes bytes to a file, or to standard output where it is `-`.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path.as_os_str() == "-" {
+        let mut out = io::stdout().lock();
+        return out.write_all(bytes).and_then(|()| out.flush()).context("standard output");
+    }
+    Ok(crate::disk::replace(path, |w| w.write_all(bytes))?)
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// The command's.
+pub fn run(args: crate::args::Args) -> Result<ExitCode> {
+    use crate::args::Command;
+    let verbose = args.verbose;
+    match args.command {
+        Command::Gen(args) => r#gen::run(&args, verbose),
+        Command::Merge(args) => merge::run(&args),
+        Command::Pack(command) => pack::run(&command),
+        Command::Completions { shell } => man::completions(shell),
+        Command::Man { folder } => man::pages(&folder),
+    }
+}
