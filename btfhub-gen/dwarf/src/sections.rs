@@ -29,18 +29,20 @@ pub enum Compression {
 }
 
 /// Addresses of the sections. Those of a relocatable file are all 0; here each gets one of its own, so that an address
-/// still tells which function is meant.
+/// still tells which function is meant. Of debug sections of one name (each type unit has its own), it is the offset
+/// where they are put one after the other.
 #[derive(Default)]
 pub(crate) struct Places {
     relocatable: Vec<u64>,
 }
 
 impl Places {
-    fn new<Elf: FileHeader<Endian = object::Endianness>>(elf: &ElfFile<'_, Elf>) -> Places {
+    fn new<'d, Elf: FileHeader<Endian = object::Endianness>>(elf: &ElfFile<'d, Elf>) -> Places {
         let mut relocatable = Vec::new();
         if elf.kind() == object::ObjectKind::Relocatable {
             // not 0: that is the address of what the linker dropped
             let mut next = 0x1000u64;
+            let mut debug: rustc_hash::FxHashMap<&'d [u8], u64> = rustc_hash::FxHashMap::default();
             for section in elf.sections() {
                 let index = section.index().0;
                 if relocatable.len() <= index {
@@ -50,6 +52,13 @@ impl Places {
                 if flags.0 & object::elf::SHF_ALLOC.0 != 0 {
                     relocatable[index] = next;
                     next = next.saturating_add(section.size()).saturating_add(0x1fff) & !0xfff;
+                } else if let Ok(name) = section.name_bytes()
+                    && name.starts_with(b".debug_")
+                {
+                    let size = section.compressed_file_range().map_or(0, |range| range.uncompressed_size);
+                    let end = debug.entry(name).or_default();
+                    relocatable[index] = *end;
+                    *end = end.saturating_add(size);
                 }
             }
         }
@@ -215,15 +224,39 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
     places: &Places,
 ) -> Result<Section<'d>> {
     let label = SectionName { name, supplementary };
-    // the older way to say that a section is compressed: .zdebug_info
-    let compressed_name = || name.as_bytes().strip_prefix(b".debug_").map(|rest| [b".zdebug_", rest].concat());
-    let older = || {
-        let wanted = compressed_name()?;
-        elf.sections().find(|section| section.name_bytes().is_ok_and(|name| name == wanted))
+    let with_name = |wanted: &[u8]| -> Vec<_> {
+        elf.sections().filter(|section| section.name_bytes().is_ok_and(|name| name == wanted)).collect()
     };
-    let Some(found) = elf.section_by_name(name).or_else(older) else {
-        return Ok(Section { name: label, data: Cow::Borrowed(&[]) });
+    let mut found = with_name(name.as_bytes());
+    if found.is_empty()
+        && let Some(rest) = name.as_bytes().strip_prefix(b".debug_")
+    {
+        // the older way to say that a section is compressed: .zdebug_info
+        found = with_name(&[b".zdebug_", rest].concat());
+    }
+    let data = match found.as_slice() {
+        [] => Cow::Borrowed([].as_slice()),
+        [one] => contents(elf, one, label, decompress, places)?,
+        several if elf.kind() == object::ObjectKind::Relocatable => {
+            let mut all = Vec::new();
+            for part in several {
+                all.extend_from_slice(&contents(elf, part, label, decompress, places)?);
+            }
+            Cow::Owned(all)
+        }
+        [one, ..] => contents(elf, one, label, decompress, places)?,
     };
+    Ok(Section { name: label, data })
+}
+
+/// What is in one section, unpacked and relocated.
+fn contents<'d, Elf: FileHeader<Endian = object::Endianness>>(
+    elf: &ElfFile<'d, Elf>,
+    found: &object::read::elf::ElfSection<'d, '_, Elf>,
+    label: SectionName,
+    decompress: &Decompress<'_>,
+    places: &Places,
+) -> Result<Cow<'d, [u8]>> {
     let failed = |reason: String| Error::Decompress { section: label, reason };
     let range = found.compressed_data()?;
     let mut data = match range.format {
@@ -247,9 +280,9 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
         }
     };
     if elf.kind() == object::ObjectKind::Relocatable {
-        relocate(elf, &found, label, &mut data, places)?;
+        relocate(elf, found, label, &mut data, places)?;
     }
-    Ok(Section { name: label, data })
+    Ok(data)
 }
 
 /// Applies the relocations of a section of a relocatable file (a kernel module). In an executable that kept its
