@@ -33,6 +33,8 @@ pub(crate) struct Worker<'f> {
     pub(crate) type_tags: Vec<TypeTag>,
     /// Per unit: the named definitions that it holds.
     pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
+    /// Per unit that refers to others: the entries there.
+    pub(crate) imports: Vec<(u32, Vec<EntryAt>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// By name: 0 not looked up yet, 1 the symbol table has such a function, 2 it has not.
@@ -70,6 +72,7 @@ impl<'f> Worker<'f> {
             variables: Vec::new(),
             type_tags: Vec::new(),
             environments: Vec::new(),
+            imports: Vec::new(),
             uses: FxHashMap::default(),
             diagnostics: Vec::new(),
             known: Vec::new(),
@@ -108,6 +111,10 @@ impl<'f> Worker<'f> {
         }
         definitions.shrink_to_fit();
         self.environments.push((context.number, definitions));
+        let imports = context.entries.imports();
+        if !imports.is_empty() {
+            self.imports.push((context.number, imports));
+        }
         for function in &context.entries.functions {
             self.function(context, function)?;
         }

@@ -17,7 +17,7 @@ use crate::nodes::VOID;
 use crate::sections::{Decompress, File};
 use crate::select::{Dropped, prototypes, select};
 use crate::surface::surface;
-use crate::unit::{EntryAt, Files, Unit};
+use crate::unit::{EntryAt, Files, Unit, unit_of};
 use crate::write::Writer;
 
 /// The bytes to encode.
@@ -303,9 +303,9 @@ impl<'f, 'd> Job<'f, 'd> {
         while !open.is_empty() {
             open.sort_unstable();
             open.dedup();
-            let by_unit = open.chunk_by(|a, b| self.unit_of(*a) == self.unit_of(*b));
+            let by_unit = open.chunk_by(|a, b| unit_of(self.units, *a) == unit_of(self.units, *b));
             for wanted in by_unit {
-                let Some(at) = self.unit_of(wanted[0]) else { continue };
+                let Some(at) = unit_of(self.units, wanted[0]) else { continue };
                 let unit = &self.units[at];
                 let Elsewhere { worker, found: found_at } = &mut found;
                 reader.read(unit, &mut entries, &mut worker.names, &mut worker.diagnostics, |_| false)?;
@@ -330,12 +330,6 @@ impl<'f, 'd> Job<'f, 'd> {
             open = externs(&found.worker).filter(|entry| !known.contains(entry) && !tried.contains(entry)).collect();
         }
         Ok(Some(found))
-    }
-
-    fn unit_of(&self, entry: EntryAt) -> Option<usize> {
-        let at = self.units.partition_point(|unit| (unit.source, unit.start as u64) <= (entry.source, entry.offset));
-        let unit = self.units.get(at.checked_sub(1)?)?;
-        (unit.source == entry.source && entry.offset < unit.end as u64).then_some(at - 1)
     }
 }
 

@@ -205,6 +205,14 @@ impl Entries {
         }
     }
 
+    /// The entries of other units that this one refers to.
+    pub(crate) fn imports(&self) -> Vec<EntryAt> {
+        let mut imports = self.elsewhere.clone();
+        imports.sort_unstable();
+        imports.dedup();
+        imports
+    }
+
     #[inline]
     pub(crate) fn find(&self, offset: u32) -> Option<Indexed> {
         let entry = *self.index.get(offset as usize)?;

@@ -8,6 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::BASE_UNIT;
+use crate::environment::{Environment, environments};
 use crate::merge::Merged;
 use crate::names::NameId;
 use crate::nodes::{NodeId, NodeKind, Nodes, VOID, references, slot_of, slot_words};
@@ -23,14 +24,9 @@ pub(crate) struct Class {
     /// The unit whose definitions its slots stand for.
     pub(crate) unit: u32,
     /// What a slot that the unit does not define turned out to be.
-    bindings: FxHashMap<NodeId, ClassOrNode>,
+    bindings: Environment,
     /// Where it stands among the types that are written.
     pub(crate) position: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClassOrNode {
-    Occurrence(u32, NodeId),
 }
 
 /// What a slot stands for.
@@ -57,8 +53,8 @@ pub(crate) struct Graph {
     pub(crate) classes: Vec<Class>,
     classes_of: FxHashMap<NodeId, Vec<ClassId>>,
     occurrences: FxHashMap<(u32, NodeId), ClassId>,
-    /// Affected definitions by slot, of the units that hold a definition of an ambiguous slot.
-    environments: FxHashMap<u32, FxHashMap<NodeId, NodeId>>,
+    /// Of the units that know a definition of an ambiguous slot.
+    environments: FxHashMap<u32, Environment>,
 }
 
 impl Graph {
@@ -98,8 +94,8 @@ impl Graph {
             View::Class(class) => (self.classes[class.0 as usize].unit, Some(class)),
         };
         if let Some(environment) = self.environments.get(&unit) {
-            if let Some(&definition) = environment.get(&slot) {
-                return self.in_unit(unit, definition);
+            if let Some(&(holder, definition)) = environment.get(&slot) {
+                return self.in_unit(holder, definition);
             }
             if let &[definition] = definitions.as_slice()
                 && !self.is_affected(definition)
@@ -111,7 +107,7 @@ impl Graph {
             return self.in_unit(unit, definition);
         }
         if let Some(class) = class
-            && let Some(&ClassOrNode::Occurrence(unit, definition)) = self.classes[class.0 as usize].bindings.get(&slot)
+            && let Some(&(unit, definition)) = self.classes[class.0 as usize].bindings.get(&slot)
         {
             return self.in_unit(unit, definition);
         }
@@ -141,22 +137,8 @@ impl Graph {
 
     fn classify(&mut self, merged: &Merged<'_>, ambiguous: &FxHashSet<NodeId>, units: &[Unit]) {
         let nodes = &merged.nodes;
-        let slot_for = |definition: NodeId| slot_node(nodes, definition);
         let mut edges = Edges { nodes, memo: FxHashMap::default() };
-        for (unit, definitions) in &merged.environments {
-            let slots = || definitions.iter().filter_map(|&definition| Some((slot_for(definition)?, definition)));
-            if !slots().any(|(slot, _)| ambiguous.contains(&slot)) {
-                continue;
-            }
-            let mut environment = FxHashMap::default();
-            for (slot, definition) in slots() {
-                if self.is_affected(definition) || ambiguous.contains(&slot) {
-                    // of two definitions in one unit (in two functions, say), the first
-                    environment.entry(slot).or_insert(definition);
-                }
-            }
-            self.environments.insert(*unit, environment);
-        }
+        self.environments = environments(merged, &self.affected, ambiguous, &mut edges, units);
         for (unit, definitions) in &merged.environments {
             let position = units.get(*unit as usize).map_or(0, Unit::position);
             for &definition in definitions {
@@ -189,7 +171,7 @@ impl Graph {
                                 holder.or_else(|| self.classes_of.get(&seen).and_then(|all| all.first().copied()));
                             if let Some(holder) = holder {
                                 let bindings = &mut self.classes[holder.0 as usize].bindings;
-                                bindings.entry(slot).or_insert(ClassOrNode::Occurrence(*unit, target));
+                                bindings.entry(slot).or_insert(target);
                             }
                         }
                     }
@@ -225,8 +207,8 @@ impl Graph {
         while let Some(definition) = open.pop() {
             for &slot in edges.of(definition, &self.affected).iter() {
                 match (in_a.get(&slot), in_b.get(&slot)) {
-                    (Some(one), Some(other)) if one != other => return false,
-                    (Some(&same), Some(_)) => {
+                    (Some((_, one)), Some((_, other))) if one != other => return false,
+                    (Some(&(_, same)), Some(_)) => {
                         if self.is_affected(same) && trial.seen.insert(same) {
                             open.push(same);
                         }
@@ -244,17 +226,23 @@ impl Graph {
 struct Trial {
     representative: u32,
     seen: FxHashSet<NodeId>,
-    bindings: Vec<(NodeId, NodeId, NodeId)>,
+    bindings: Vec<(NodeId, NodeId, (u32, NodeId))>,
 }
 
 /// The affected slots that a definition refers to, through unnamed types.
-struct Edges<'n> {
-    nodes: &'n Nodes,
+pub(crate) struct Edges<'n> {
+    pub(crate) nodes: &'n Nodes,
     memo: FxHashMap<NodeId, std::rc::Rc<[NodeId]>>,
 }
 
 impl Edges<'_> {
-    fn of(&mut self, definition: NodeId, affected: &[bool]) -> std::rc::Rc<[NodeId]> {
+    /// The slot that a definition fills.
+    pub(crate) fn slot_of(&self, definition: NodeId) -> Option<NodeId> {
+        let (kind, name) = slot_of(self.nodes.words(definition))?;
+        self.nodes.find(&slot_words(kind, name))
+    }
+
+    pub(crate) fn of(&mut self, definition: NodeId, affected: &[bool]) -> std::rc::Rc<[NodeId]> {
         if let Some(found) = self.memo.get(&definition) {
             return found.clone();
         }
@@ -274,11 +262,6 @@ impl Edges<'_> {
         self.memo.insert(definition, slots.clone());
         slots
     }
-}
-
-fn slot_node(nodes: &Nodes, definition: NodeId) -> Option<NodeId> {
-    let (kind, name) = slot_of(nodes.words(definition))?;
-    nodes.find(&slot_words(kind, name))
 }
 
 fn definitions(nodes: &mut Nodes) -> FxHashMap<NodeId, Vec<NodeId>> {

@@ -16,6 +16,7 @@ mod convert;
 mod cursor;
 mod encode;
 mod entries;
+mod environment;
 mod error;
 mod graph;
 mod kfuncs;

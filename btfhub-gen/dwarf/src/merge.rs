@@ -21,6 +21,8 @@ pub(crate) struct Merged<'f> {
     pub(crate) type_tags: Vec<TypeTag>,
     /// Named definitions by unit, in the order of units.
     pub(crate) environments: Vec<(u32, Vec<NodeId>)>,
+    /// By unit, the entries of other units that it refers to, and their nodes.
+    pub(crate) imports: Vec<(u32, Vec<(EntryAt, NodeId)>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -53,6 +55,7 @@ pub(crate) fn merge<'f>(
         variables: Vec::new(),
         type_tags: Vec::new(),
         environments: Vec::new(),
+        imports: Vec::new(),
         uses: FxHashMap::default(),
         diagnostics: Vec::new(),
     };
@@ -85,12 +88,14 @@ pub(crate) fn merge<'f>(
         }
     }
     let Mapping { maps, entries, .. } = mapping;
-    let names_elsewhere: FxHashMap<EntryAt, NameId> = entries
+    let elsewhere: FxHashMap<EntryAt, (NameId, NodeId)> = entries
         .into_iter()
         .flatten()
-        .map(|(entry, (name, _))| (entry, NameId(maps[0].names[name.0 as usize])))
+        .map(|(entry, (name, node))| {
+            (entry, (NameId(maps[0].names[name.0 as usize]), NodeId(maps[0].nodes[node.0 as usize])))
+        })
         .collect();
-    let name_at = |entry: &EntryAt| names_elsewhere.get(entry).copied().unwrap_or_default();
+    let name_at = |entry: &EntryAt| elsewhere.get(entry).map_or(NameId(0), |&(name, _)| name);
     for (worker, map) in workers.into_iter().zip(maps) {
         let node = |id: NodeId| NodeId(map.nodes[id.0 as usize]);
         let name = |id: NameId| NameId(map.names[id.0 as usize]);
@@ -125,6 +130,10 @@ pub(crate) fn merge<'f>(
         for (unit, definitions) in worker.environments {
             merged.environments.push((unit, definitions.into_iter().map(node).collect()));
         }
+        for (unit, imports) in worker.imports {
+            let found = imports.into_iter().filter_map(|entry| Some((entry, elsewhere.get(&entry)?.1)));
+            merged.imports.push((unit, found.collect()));
+        }
         for (key, uses) in worker.uses {
             merged.uses.entry(name(key)).or_default().add(uses);
         }
@@ -144,6 +153,7 @@ pub(crate) fn merge<'f>(
     // each thread's entries come in the order of the input: a stable sort keeps the order on one type
     merged.type_tags.sort_by_key(|tag| tag.entry);
     merged.environments.sort_by_key(|&(unit, _)| unit);
+    merged.imports.sort_by_key(|&(unit, _)| unit);
     if let Some(base) = base {
         merged.environments.insert(0, (BASE_UNIT, base.definitions.clone()));
     }

@@ -97,6 +97,13 @@ impl<'d> Files<'d> {
     }
 }
 
+/// The number of the unit that an entry lies in.
+pub(crate) fn unit_of(units: &[Unit], entry: EntryAt) -> Option<usize> {
+    let at = units.partition_point(|unit| (unit.source, unit.start as u64) <= (entry.source, entry.offset));
+    let unit = units.get(at.checked_sub(1)?)?;
+    (unit.source == entry.source && entry.offset < unit.end as u64).then_some(at - 1)
+}
+
 const DW_UT_TYPE: u8 = 2;
 const DW_UT_SKELETON: u8 = 4;
 const DW_UT_SPLIT_TYPE: u8 = 6;

@@ -81,8 +81,8 @@ pub(crate) fn check_golden(name: &str, text: &str) {
     if expected != text {
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (expected.split('\n').collect(), text.split('\n').collect());
         let mut difference = String::new();
-        old.difference(&new).for_each(|line| difference += &format!("- {line}\n"));
-        new.difference(&old).for_each(|line| difference += &format!("+ {line}\n"));
+        old.difference(&new).take(20).for_each(|line| difference += &format!("- {line}\n"));
+        new.difference(&old).take(20).for_each(|line| difference += &format!("+ {line}\n"));
         panic!("{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{difference}", path.display());
     }
 }

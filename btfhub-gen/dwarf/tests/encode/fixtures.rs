@@ -118,15 +118,16 @@ fixtures! {
         "ld -r a.o b.o -o out",
     ];
 
-    percpu_at_zero: BOTH, "percpu", [
+    // pahole 1.24 goes by symbols, later ones by top-level entries
+    percpu_at_zero: OURS, "percpu", [
         "gcc -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
         "ld -T {src}/vmlinux.lds --defsym=PERCPU=0 --defsym=only_declared=0 -e start a.o -o out",
     ];
-    percpu_behind_the_rest: BOTH, "percpu", [
+    percpu_behind_the_rest: OURS, "percpu", [
         "gcc -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
         "ld -T {src}/vmlinux.lds --defsym=PERCPU=0x2000000 --defsym=only_declared=0 -e start a.o -o out",
     ];
-    percpu_clang: BOTH, "percpu-clang", [
+    percpu_clang: OURS, "percpu-clang", [
         "clang -g -O1 -fno-pie -c {src}/percpu.c -o a.o",
         "ld -T {src}/vmlinux.lds --defsym=PERCPU=0x2000000 --defsym=only_declared=0 -e start a.o -o out",
     ];
@@ -171,4 +172,41 @@ fixtures! {
         "gcc -g -O1 -c {src}/beside_rust.c -o b.o",
         "ld -r a.o b.o -o out",
     ];
+    types_type_units_version4: OURS, "types-gcc-type-units",
+        ["gcc -gdwarf-4 -fdebug-types-section -c {src}/types.c -o out"];
+    types_type_units_version5: OURS, "types-gcc-type-units",
+        ["gcc -gdwarf-5 -fdebug-types-section -c {src}/types.c -o out"];
+    // one signature for both `uses_ring`: the linker keeps the first
+    units_type_units: OURS, "units-type-units", [
+        "gcc -g -O2 -fdebug-types-section -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -fdebug-types-section -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+    ];
+    units_dwz: OURS, "units-with-types", [
+        "gcc -g -O2 -fcommon -Dstart=start_a -include {src}/types.c -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -fcommon -Dstart=start_b -include {src}/types.c -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+        "dwz out",
+    ];
+    units_dwz_dwarf4: OURS, "units-with-types", [
+        "gcc -gdwarf-4 -O2 -fcommon -Dstart=start_a -include {src}/types.c -c {src}/unit_a.c -o a.o",
+        "gcc -gdwarf-4 -O2 -fcommon -Dstart=start_b -include {src}/types.c -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+        "dwz out",
+    ];
+    units_dwz_supplementary: OURS, "units-with-types", [
+        "gcc -g -O2 -fcommon -Dstart=start_a -include {src}/types.c -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -fcommon -Dstart=start_b -include {src}/types.c -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+        "cp out second",
+        "dwz -m sup out second",
+    ];
+    units_dwz_supplementary_dwarf5: OURS, "units-with-types", [
+        "gcc -g -O2 -fcommon -Dstart=start_a -include {src}/types.c -c {src}/unit_a.c -o a.o",
+        "gcc -g -O2 -fcommon -Dstart=start_b -include {src}/types.c -c {src}/unit_b.c -o b.o",
+        "gcc -nostdlib -static -Wl,-e,only_a a.o b.o -o out",
+        "cp out second",
+        "dwz -5 -m sup out second",
+    ];
+    annotations: OURS, "annotations", ["clang -g -O1 -c {src}/annotations.c -o out"];
 }
