@@ -1,0 +1,108 @@
+//! libbpf relocates the project's objects to the same instructions with the BTF made here as with the BTF that the kernel
+//! was built with: what BTF is for.
+//!
+//! Needs root (libbpf creates an object's maps before it relocates), clang, libbpf and kernels in the cache.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dwarf::{Compat, Input, Options};
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's folder").to_owned()
+}
+
+/// The kernels in the cache that have BTF of their own.
+fn kernels() -> Vec<PathBuf> {
+    let cache = std::env::var_os("LCC_CACHE").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cache/lcc"))
+    });
+    let mut found = Vec::new();
+    let mut open: Vec<(PathBuf, u32)> = cache.into_iter().map(|cache| (cache.join("kernels"), 0)).collect();
+    while let Some((folder, depth)) = open.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && depth < 6 {
+                open.push((path, depth + 1));
+            } else if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinux")) {
+                // packages link to it from several places
+                found.extend(path.canonicalize());
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What libbpf patched where, by program and relocation.
+fn relocated(oracle: &Path, object: &Path, btf: &Path) -> Vec<String> {
+    let output = Command::new(oracle).arg(object).arg(btf).output().expect("running libbpf");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| line.contains(": patched ")).map(str::to_owned).collect()
+}
+
+fn run(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn root_libbpf_relocates_with_our_btf_as_with_the_kernels_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let oracle = folder.path().join("relocate");
+    let source = project().join("btfhub-gen/btf/tests/oracle/relocate.c");
+    assert!(
+        run(Command::new("cc").arg("-o").arg(&oracle).arg(source).args(["-lbpf", "-lelf", "-lz"])),
+        "cc with libbpf"
+    );
+    let mut objects = Vec::new();
+    for name in ["tcpconn", "pingpath", "sched"] {
+        let object = folder.path().join(name).with_extension("bpf.o");
+        let source = project().join("bpf/standin").join(format!("{name}.bpf.c"));
+        let headers = project().join("bpf");
+        let mut clang = Command::new("clang");
+        clang.args(["-target", "bpf", "-g", "-O2", "-I"]).arg(headers).arg("-c").arg(source).arg("-o").arg(&object);
+        assert!(run(clang.args(["-idirafter", "/usr/include/x86_64-linux-gnu"])), "clang {name}");
+        objects.push(object);
+    }
+    let mut compared = 0;
+    for kernel in kernels() {
+        let file = std::fs::File::open(&kernel).expect("opening a kernel");
+        // SAFETY: nothing writes to the cached kernels while the tests run.
+        let elf = unsafe { memmap2::Mmap::map(&file) }.expect("mapping a kernel");
+        let Some(own) = btf::elf::btf_section(&elf).expect("reading a kernel") else {
+            eprintln!("skipped: {} has no BTF of its own", kernel.display());
+            continue;
+        };
+        // libbpf on this machine takes only BTF of its own byte order
+        if !own.btf.starts_with(&btf::Endian::NATIVE.u16_bytes(btf::raw::MAGIC)) {
+            eprintln!("skipped: {} has the other byte order", kernel.display());
+            continue;
+        }
+        let decompress = |_: dwarf::Compression, _: &[u8], _: usize| Err("not needed for these kernels".to_owned());
+        let options = Options {
+            jobs: 2,
+            compat: Compat::LATEST,
+            base: None,
+            rust: false,
+            decompress: &decompress,
+            release: None,
+        };
+        let output = dwarf::encode(&Input { elf: &elf, supplementary: None }, &options).expect("encoding a kernel");
+        let (own_path, our_path) = (folder.path().join("own.btf"), folder.path().join("ours.btf"));
+        std::fs::write(&own_path, own.btf).expect("writing");
+        std::fs::write(&our_path, &output.btf).expect("writing");
+        for object in &objects {
+            let expected = relocated(&oracle, object, &own_path);
+            assert_eq!(relocated(&oracle, object, &our_path), expected, "{} on {}", object.display(), kernel.display());
+            // an object's relocations are a compiler's matter, not so that there are any
+            assert!(expected.len() > 10, "{} relocations of {}", expected.len(), object.display());
+            compared += expected.len();
+        }
+    }
+    match compared {
+        0 => eprintln!("skipped: no kernel with BTF of its own in the cache (cargo xtask kernels)"),
+        count => eprintln!("{count} relocations are the same"),
+    }
+}
