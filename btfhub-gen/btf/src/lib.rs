@@ -27,6 +27,7 @@
 pub mod core_relo;
 pub mod coverage;
 pub mod distilled;
+pub mod dump;
 pub mod elf;
 pub mod error;
 pub mod ext;

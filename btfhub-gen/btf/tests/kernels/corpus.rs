@@ -79,3 +79,9 @@ fn unpack(packed: &Path) -> PathBuf {
     }
     unpacked
 }
+
+/// Says that a test is skipped for want of a tool; in CI that is a failure.
+pub(crate) fn missing_tool(name: &str, reason: &dyn std::fmt::Display) {
+    assert!(std::env::var_os("CI").is_none(), "{name} is missing: {reason}");
+    eprintln!("SKIPPED: {name} is missing: {reason}");
+}

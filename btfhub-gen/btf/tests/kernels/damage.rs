@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use btf::{Btf, Kind, Type, size_of, strip_modifiers_typedefs};
+use btf::{Btf, Kind, Type, dump, size_of, strip_modifiers_typedefs};
 
 use crate::corpus;
 
@@ -44,6 +44,12 @@ fn walk(btf: &Btf<'_>) {
     btf.find("task_struct", Kind::Struct).for_each(drop);
     btf.candidates("task_struct").for_each(drop);
     btf.pointer_size();
+    let mut text = String::new();
+    for id in btf.ids() {
+        let _ = dump::raw::write_type(btf, id, &mut text);
+        let _ = dump::json::write_type(btf, id, &mut text);
+    }
+    let _ = dump::c::header(btf);
 }
 
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
@@ -75,7 +81,7 @@ fn mutated_btf_never_panics() {
     let base = Arc::new(Btf::parse(&sample).unwrap());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut opened = 0;
-    for _ in 0..4000 {
+    for _ in 0..2000 {
         let mut bytes = sample.clone();
         mutate(&mut random, &mut bytes);
         if let Ok(btf) = Btf::parse(&bytes) {

@@ -1,5 +1,7 @@
 //! Tests on the BTF of real kernels: the running one, and the BTFHub archive of old ones beside the checkout.
 
+mod against_bpftool;
 mod against_btf_rs;
+mod c_header;
 mod corpus;
 mod damage;
