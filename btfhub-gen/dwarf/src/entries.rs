@@ -43,6 +43,8 @@ pub(crate) struct Type {
 pub(crate) const DECLARATION: u8 = 1;
 /// `DW_AT_byte_size` (or `DW_AT_bit_size`) is there.
 pub(crate) const SIZED: u8 = 2;
+/// An enumerator is negative, and its form says so.
+pub(crate) const NEGATIVE: u8 = 8;
 /// `...` ends the parameters.
 pub(crate) const VARIADIC: u8 = 4;
 

@@ -1,8 +1,8 @@
 //! The pass over a unit's bytes that fills its tables.
 
 use super::{
-    Child, DECLARATION, DeclTag, Entries, Frame, FrameKind, Function, NO_MSB_OFFSET, Parameter, Ref, SIZED, Tagged,
-    Type, UnitInfo, VARIADIC, Variable,
+    Child, DECLARATION, DeclTag, Entries, Frame, FrameKind, Function, NEGATIVE, NO_MSB_OFFSET, Parameter, Ref, SIZED,
+    Tagged, Type, UnitInfo, VARIADIC, Variable,
 };
 use crate::abbrev::{At, Form, Table, Tag};
 use crate::attributes::{self, Attributes};
@@ -185,7 +185,11 @@ impl<'f> Pass<'_, 'f, '_> {
             }
             Tag::Enumerator => {
                 let name = self.name()?;
-                let value = self.reader.attributes.constant(At::ConstValue).unwrap_or(0);
+                let attributes = &self.reader.attributes;
+                let value = attributes.constant(At::ConstValue).unwrap_or(0);
+                if (value as i64) < 0 && matches!(attributes.get(At::ConstValue), Some((Form::Sdata, _))) {
+                    self.entries.types[top.at as usize].flags |= NEGATIVE;
+                }
                 self.child(Child { name, ty: Ref(0), value, bits: 0, msb_offset: NO_MSB_OFFSET, storage: 0 });
                 (FrameKind::Inside, 0)
             }
