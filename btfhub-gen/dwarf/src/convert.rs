@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use crate::abbrev::Tag;
 use crate::entries::{
-    Child, DECLARATION, DeclTag, Entries, Indexed, NO_MSB_OFFSET, Ref, SIZED, Tagged, Target, Type, UnitInfo, VARIADIC,
+    Child, DECLARATION, DeclTag, Entries, Indexed, NEGATIVE, NO_MSB_OFFSET, Ref, SIZED, Tagged, Target, Type, UnitInfo,
+    VARIADIC,
 };
 use crate::error::{Diagnostic, Result};
 use crate::names::{NameId, Names};
@@ -53,6 +54,8 @@ pub(crate) struct Context<'c, 'f, 'd> {
     pub(crate) number: u32,
     pub(crate) symbols: &'f Symbols<'d>,
     pub(crate) clang: bool,
+    /// The result may have TYPE_TAGs.
+    pub(crate) type_tags: bool,
 }
 
 const IN_PROGRESS: u32 = u32::MAX;
@@ -238,7 +241,8 @@ impl<'f> Worker<'f> {
             Tag::Atomic => return self.resolve(context, ty.ty, depth),
             Tag::Pointer => {
                 let mut target = self.resolve(context, ty.ty, depth);
-                for tag in context.entries.children(&ty) {
+                let tags = if context.type_tags { context.entries.children(&ty) } else { &[] };
+                for tag in tags {
                     target = self.nodes.intern(&[head(NodeKind::TypeTag, 0), tag.name.0, target.0], NO_ENTRY);
                 }
                 self.words.extend([head(NodeKind::Pointer, 0), target.0]);
@@ -309,6 +313,7 @@ impl<'f> Worker<'f> {
                     });
                     self.words.extend([member.name.0, node.0, offset, member.bits]);
                 }
+                sort_members(&mut self.words[start + 3..]);
             }
             _ => {
                 self.note(context, ty.offset, "an entry of a kind that is no type; written as void");
@@ -327,6 +332,8 @@ impl<'f> Worker<'f> {
             4 if matches!(bytes, 2 | 4 | 8 | 12 | 16) => {
                 self.nodes.intern(&[head(NodeKind::Float, 0), name, bytes], entry)
             }
+            // Rust's `()`: an INT has at least one byte, a STRUCT may have none
+            _ if bytes == 0 => self.nodes.intern(&[head(NodeKind::Struct, 0), 0, 0], entry),
             encoding => {
                 let encoding = match encoding {
                     // DW_ATE_signed, DW_ATE_signed_char → BTF_INT_SIGNED
@@ -377,8 +384,21 @@ impl<'f> Worker<'f> {
     }
 }
 
+/// Puts members in the order of their offsets, which the kernel demands: Rust lays structures out in another order than
+/// they are declared in.
+fn sort_members(words: &mut [u32]) {
+    let (members, _) = words.as_chunks_mut::<4>();
+    if !members.is_sorted_by_key(|member| member[2]) {
+        members.sort_by_key(|member| member[2]);
+    }
+}
+
 /// Whether the integer beneath an enum is signed.
 fn signed_enum(entries: &Entries, ty: &Type) -> bool {
+    if ty.ty == Ref::default() {
+        // up to DWARF 2 the enum does not say, but the forms of negative values do
+        return ty.flags & NEGATIVE != 0;
+    }
     let mut reference = ty.ty;
     for _ in 0..DEEPEST {
         let Target::Here(offset) = entries.target(reference) else { break };

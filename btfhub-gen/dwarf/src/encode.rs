@@ -287,6 +287,7 @@ impl<'f, 'd> Job<'f, 'd> {
             number: at as u32,
             symbols: &self.files.main.symbols,
             clang: entries.info.clang,
+            type_tags: self.options.compat.type_tag,
         }
     }
 

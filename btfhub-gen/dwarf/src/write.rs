@@ -339,7 +339,7 @@ impl<'a, 'f> Writer<'a, 'f> {
             }
             NodeKind::Float => {
                 let name = self.free_string(builder, name_at(&words));
-                if self.compat.float || !words[2].is_power_of_two() {
+                if self.compat.float {
                     builder.float(name, ByteSize(words[2]));
                 } else {
                     builder.int(name, ByteSize(words[2]), IntEncoding::NONE, BitOffset(0), (words[2] * 8) as u8);
