@@ -10,16 +10,20 @@ use btf::{Btf, Composite, Enum, FuncProto, Type, TypeId};
 
 /// The description of a whole BTF.
 pub(crate) fn describe(btf: &Btf<'_>) -> String {
+    describe_all(btf).join("\n") + "\n"
+}
+
+/// Its blocks, sorted.
+pub(crate) fn describe_all(btf: &Btf<'_>) -> Vec<String> {
     let mut blocks = Describer::new(btf).blocks();
     blocks.sort();
-    blocks.join("\n") + "\n"
+    blocks
 }
 
 /// The blocks of all but functions and tags: what encoders must agree on whatever they think of functions.
 pub(crate) fn describe_types(btf: &Btf<'_>) -> Vec<String> {
-    let mut blocks = Describer::new(btf).blocks();
+    let mut blocks = describe_all(btf);
     blocks.retain(|block| !["func ", "tag "].iter().any(|kind| block.starts_with(kind)));
-    blocks.sort();
     blocks
 }
 

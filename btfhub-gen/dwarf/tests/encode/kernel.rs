@@ -47,6 +47,13 @@ fn load(btf: &[u8]) -> Result<(), String> {
     })
 }
 
+/// The running kernel must take this BTF, where it can be asked.
+pub(crate) fn check_accepted(btf: &[u8]) {
+    if is_root() {
+        load(btf).unwrap();
+    }
+}
+
 #[test]
 fn root_the_running_kernel_accepts_every_fixture() {
     if !is_root() {

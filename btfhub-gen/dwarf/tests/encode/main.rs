@@ -8,5 +8,7 @@ mod encoded;
 mod fixture;
 mod fixtures;
 mod kernel;
+mod options;
+mod pahole;
 mod sections;
 mod toolchain;
