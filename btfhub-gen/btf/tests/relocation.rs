@@ -58,7 +58,7 @@ fn minimal_btf_is_no_larger_than_bpftools_and_gives_the_same_results() {
         let btf = Btf::parse(&types).unwrap();
         let target = Target::kernel(&btf);
         let alone = if kernel.name == "running" { 0..names.len() } else { 0..0 };
-        for some in alone.map(|one| one..one + 1).chain([0..names.len()]) {
+        for some in alone.map(|one| one..one + 1).chain(std::iter::once(0..names.len())) {
             let what = format!("{:?} on {}", &OBJECTS[some.clone()], kernel.name);
             let out = support::scratch("bpftool").join(format!("{}.{}.{}", kernel.name, some.start, some.end));
             let Some(theirs) = support::bpftool_minimal(&kernel.path, &paths[some.clone()], &out) else {
