@@ -6,7 +6,7 @@
  *
  *	relocate OBJECT BTF [PROGRAM]
  *
- * Needs root: libbpf creates the object's maps before it relocates.
+ * Needs root: libbpf asks the kernel for its features before it relocates.
  */
 #include <bpf/libbpf.h>
 #include <stdarg.h>
@@ -35,6 +35,7 @@ int main(int argc, char **argv)
 	LIBBPF_OPTS(bpf_object_open_opts, opts);
 	struct bpf_program *program;
 	struct bpf_object *object;
+	struct bpf_map *map;
 
 	if (argc < 3)
 		return 2;
@@ -43,9 +44,14 @@ int main(int argc, char **argv)
 	object = bpf_object__open_file(argv[1], &opts);
 	if (!object)
 		return 2;
-	if (argc > 3)
+	if (argc > 3) {
 		bpf_object__for_each_program(program, object)
 			bpf_program__set_autoload(program, strcmp(bpf_program__name(program), argv[3]) == 0);
+	} else {
+		/* Maps come before relocation, and some have no size yet. */
+		bpf_object__for_each_map(map, object)
+			bpf_map__set_autocreate(map, false);
+	}
 	if (!bpf_object__load(object))
 		puts("accepted");
 	else

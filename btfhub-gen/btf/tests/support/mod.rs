@@ -66,6 +66,15 @@ pub(crate) fn object_for(machine: &str, name: &str) -> PathBuf {
     out
 }
 
+/// More objects, already compiled: the files `*.o` of the folder `$LCC_OBJECTS`.
+pub(crate) fn more_objects() -> Vec<PathBuf> {
+    let Some(folder) = std::env::var_os("LCC_OBJECTS") else { return Vec::new() };
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut objects: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "o")).collect();
+    objects.sort_unstable();
+    objects
+}
+
 /// Rewrites the kind of each relocation whose root type's name ends in `___matches`.
 fn turn_into_matches(data: &mut [u8]) {
     let sections = btf::elf::btf_section(data).unwrap().unwrap();
@@ -163,7 +172,21 @@ fn c_program(name: &str) -> Option<PathBuf> {
     }
     let out = scratch("oracle").join(format!("{name}.{}", std::process::id()));
     let source = sources("oracle").join(format!("{name}.c"));
-    run(Command::new("cc").arg("-O1").arg(source).arg("-o").arg(&out).arg("-lbpf"));
+    let mut compile = Command::new("cc");
+    compile.arg("-O1");
+    // Another libbpf than the system's: the folder it was installed to.
+    match std::env::var_os("LCC_LIBBPF").map(PathBuf::from) {
+        None => compile.arg(source).arg("-o").arg(&out).arg("-lbpf"),
+        Some(folder) => compile
+            .arg("-I")
+            .arg(folder.join("usr/include"))
+            .arg(source)
+            .arg("-o")
+            .arg(&out)
+            .arg(folder.join("usr/lib64/libbpf.a"))
+            .args(["-lelf", "-lz"]),
+    };
+    run(&mut compile);
     Some(out)
 }
 
