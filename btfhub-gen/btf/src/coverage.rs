@@ -352,3 +352,57 @@ impl Description<'_, '_> {
 fn kind_byte(kind: Kind) -> u8 {
     if kind == Kind::Enum64 { Kind::Enum.raw() } else { kind.raw() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Coverage {
+        Coverage {
+            objects: vec![ObjectHash(1), ObjectHash(u128::MAX)],
+            questions: vec![QuestionHash(0), QuestionHash(0x3fff_ffff)],
+        }
+    }
+
+    #[test]
+    fn the_text_is_read_back() {
+        let text = sample().to_string();
+        let hashes = "00000000000000000000000000000001,ffffffffffffffffffffffffffffffff";
+        assert_eq!(text, format!("lcc:v1:{hashes}:AAAAA_____"));
+        assert_eq!(text.parse(), Ok(sample()));
+        assert_eq!("lcc:v1::".parse(), Ok(Coverage::default()));
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in [
+            "",
+            "lcc:v1:",
+            "lcc:v2::",
+            "task_struct",
+            "lcc:v1:1:",
+            "lcc:v1::AAAA",
+            "lcc:v1::AAAA!",
+            "lcc:v1::AAAAAA",
+            "lcc:v1:+0000000000000000000000000000001:",
+            "lcc:v1:00000000000000000000000000000001,:",
+        ] {
+            assert_eq!(text.parse::<Coverage>(), Err(NotCoverage), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_is_the_last_string_that_counts() {
+        let write = |strings: &[&str]| {
+            let mut out = crate::write::Builder::new(crate::raw::Endian::Little);
+            strings.iter().for_each(|string| _ = out.string(string));
+            out.finish().unwrap()
+        };
+        let text = sample().to_string();
+        let read = |strings: &[&str]| Coverage::read(&Btf::parse(&write(strings)).unwrap());
+        assert_eq!(read(&["int", &text]), Some(sample()));
+        assert_eq!(read(&[&text]), Some(sample()));
+        assert_eq!(read(&[&text, "int"]), None);
+        assert_eq!(read(&[]), None);
+    }
+}

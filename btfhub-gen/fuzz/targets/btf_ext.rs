@@ -1,9 +1,12 @@
-//! BPF objects: .BTF.ext, and its relocations resolved and patched against the object's own types, so that one input
-//! is both a hostile object and a hostile kernel.
+//! BPF objects: .BTF.ext, and its relocations resolved, carried out and reported against the object's own types, so that one
+//! input is both a hostile object and a hostile kernel; and the minimal BTF of these types.
 #![no_main]
 
-use btf::core_relo::{Target, patch, resolve_object, search_candidates};
+use btf::core_relo::{Target, relocate, report, resolve_all, search_candidates};
+use btf::coverage::{Coverage, Fit};
+use btf::minimize::minimize;
 use btf::object_file::ObjectFile;
+use btf::reach::reachable;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -17,16 +20,15 @@ fuzz_target!(|data: &[u8]| {
     }
     let target = Target::kernel(object.btf());
     let candidates = search_candidates(&target, [&object]);
-    let resolutions = resolve_object(&object, &target, &candidates, |_| true);
+    let resolutions = resolve_all(&object, &target, &candidates);
     assert_eq!(resolutions.len(), object.relocations().len());
-    for (relocation, resolution) in object.relocations().iter().zip(&resolutions) {
-        let Some(resolution) = resolution else { continue };
-        if let (Ok(spec), Some(mismatch)) = (&resolution.local, &resolution.mismatch) {
-            let _ = mismatch.describe(object.btf(), spec);
-        }
-        if let Ok(outcome) = &resolution.outcome {
-            let mut insns = object.sections()[relocation.section].insns.clone();
-            let _ = patch(&mut insns, relocation.insn, outcome);
-        }
+    let fates = report(&object, &target, &resolutions);
+    assert_eq!(fates.relocations.len(), resolutions.len());
+    let code = relocate(&object, &resolutions);
+    reachable(&object, &code.sections, 0..object.functions().len());
+    if let Ok(minimal) = minimize(&target, std::slice::from_ref(&object)) {
+        let btf = btf::Btf::parse(&minimal.btf).expect("what was written can be read");
+        let coverage = Coverage::read(&btf).expect("the coverage is in it");
+        assert_eq!(coverage.check(&object), Fit::Object);
     }
 });

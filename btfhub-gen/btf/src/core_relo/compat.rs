@@ -16,6 +16,8 @@ pub(crate) trait Observer {
     fn root(&mut self, _id: TypeId) {}
     /// What is behind the qualifiers and typedefs of this type was looked at.
     fn ty(&mut self, _id: TypeId) {}
+    /// The name of this type, behind its qualifiers and typedefs, was compared.
+    fn named(&mut self, _id: TypeId) {}
     /// A pointer was followed.
     fn followed(&mut self, _pointer: TypeId) {}
     /// A member was found to be the one.

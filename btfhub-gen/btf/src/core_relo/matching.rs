@@ -43,6 +43,7 @@ impl<O: Observer> Matcher<'_, O> {
         }
         for _ in 0..MAX_DEPTH {
             self.observer.ty(target.id);
+            self.observer.named(target.id);
             let (stripped_local, a) = local.strip()?;
             let (stripped_target, b) = target.strip()?;
             let (a_name, b_name) = (name_of(&a), name_of(&b));

@@ -39,11 +39,29 @@ pub(crate) fn emit(target: &Target<'_>, keep: &Keep, stamp: &str) -> Result<Emit
     Ok(Emitted { vmlinux, modules })
 }
 
+/// As [`emit`], but the modules' types follow the kernel's in one BTF.
+///
+/// A module's struct that only stands in another one may have the name of one of the kernel's, which would then get a rival:
+/// it is written without its name.
+pub(crate) fn emit_merged(target: &Target<'_>, keep: &Keep, stamp: &str) -> Result<Emitted> {
+    let base = Plan::new(target.vmlinux, &keep.vmlinux, None)?;
+    let mut builder = Builder::new(target.vmlinux.endian());
+    base.write(&mut builder)?;
+    for (module, kept) in target.modules.iter().zip(&keep.modules) {
+        let plan = Plan::new(module.btf, kept, Some((&base, builder.next_id())))?;
+        Plan { without_names: true, ..plan }.write(&mut builder)?;
+    }
+    builder.string(stamp);
+    Ok(Emitted { vmlinux: builder.finish()?, modules: Vec::new() })
+}
+
 /// Which types are written, and under which ids.
 struct Plan<'p, 't> {
     btf: &'p Btf<'t>,
     kept: &'p FxHashMap<TypeId, Kept>,
     base: Option<&'p Plan<'p, 't>>,
+    /// Are structs and unions written without a name that nobody asked for?
+    without_names: bool,
     /// The original ids, in the order of writing.
     order: Vec<TypeId>,
     /// The new id of each kept type.
@@ -66,8 +84,14 @@ impl<'p, 't> Plan<'p, 't> {
         base: Option<(&'p Plan<'p, 't>, TypeId)>,
     ) -> Result<Plan<'p, 't>> {
         let first_id = base.map_or(1, |(_, first_id)| first_id.0);
-        let mut plan =
-            Plan { btf, kept, base: base.map(|(plan, _)| plan), order: Vec::new(), ids: FxHashMap::default() };
+        let mut plan = Plan {
+            btf,
+            kept,
+            base: base.map(|(plan, _)| plan),
+            without_names: false,
+            order: Vec::new(),
+            ids: FxHashMap::default(),
+        };
         let mut all: Vec<TypeId> = kept.keys().copied().collect();
         all.sort_unstable();
         let mut known: FxHashMap<Identity, TypeId> = FxHashMap::default();
@@ -122,7 +146,8 @@ impl<'p, 't> Plan<'p, 't> {
 
     fn write_type(&self, builder: &mut Builder, id: TypeId, record: &Record<'_>) -> Result<TypeId> {
         let kept = &self.kept[&id];
-        let name = builder.string(self.btf.str(record.name)?);
+        let is_nameless = self.without_names && !kept.named && record.info.kind().is_composite();
+        let name = if is_nameless { StrOffset::EMPTY } else { builder.string(self.btf.str(record.name)?) };
         let to = TypeId(record.size_or_type);
         let size = ByteSize(record.size_or_type);
         Ok(match record.info.kind() {

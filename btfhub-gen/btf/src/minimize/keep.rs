@@ -25,6 +25,8 @@ pub(crate) struct Kept {
     pub(crate) elements: BTreeSet<u32>,
     /// The pointer's target is needed too; else it becomes `void *`.
     pub(crate) followed: bool,
+    /// The type's name was searched for or compared.
+    pub(crate) named: bool,
 }
 
 impl Keep {
@@ -64,7 +66,7 @@ impl<'k, 't> Marker<'k, 't> {
 
     /// Keeps a candidate with all that a search could look at, found or not.
     pub(crate) fn whole(&mut self, root: TypeId) -> Result<()> {
-        self.kept(root);
+        self.root(root);
         let mut pending = vec![root];
         let mut seen = BTreeSet::new();
         while let Some(id) = pending.pop() {
@@ -103,7 +105,17 @@ impl<'k, 't> Marker<'k, 't> {
 
 impl Observer for Marker<'_, '_> {
     fn root(&mut self, id: TypeId) {
-        self.kept(id);
+        if let Some(kept) = self.kept(id) {
+            kept.named = true;
+        }
+    }
+
+    fn named(&mut self, id: TypeId) {
+        if let Ok((id, _)) = stripped(self.btf, id)
+            && let Some(kept) = self.kept(id)
+        {
+            kept.named = true;
+        }
     }
 
     fn ty(&mut self, id: TypeId) {

@@ -39,18 +39,37 @@ use keep::{Keep, Marker};
 pub struct Minimized {
     /// Raw BTF in the target's byte order, for `btf_custom_path`.
     pub btf: Vec<u8>,
-    /// Split BTF over it, one for each of the target's modules, in their order. May have no types.
+    /// Split BTF over it, one for each of the target's modules, in their order. May have no types. Empty where the modules'
+    /// types are in [`Minimized::btf`].
     pub modules: Vec<Vec<u8>>,
     /// What came of each relocation, by object, as from [`core_relo::resolve_all`]; [`core_relo::report`] puts it in words.
     pub resolutions: Vec<Vec<Resolution>>,
 }
 
-/// Cuts the target's BTF down to what the relocations of `objects` need.
+/// Cuts the target's BTF down to what the relocations of `objects` need: the kernel's and each module's by itself.
+///
+/// libbpf does not look at modules where it is given a `btf_custom_path`; for that see [`minimize_merged`].
 ///
 /// # Errors
 /// Malformed types, a kept name that is not UTF-8, or [`Error::NotMinimizable`] where the result would not resolve like
 /// the whole. A relocation that cannot be resolved is no error: see [`Minimized::resolutions`].
 pub fn minimize(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minimized> {
+    minimize_as(target, objects, emit::emit)
+}
+
+/// As [`minimize`], with all that is needed of the modules in the one BTF, as `btf_custom_path` takes it.
+///
+/// # Errors
+/// As for [`minimize`].
+pub fn minimize_merged(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minimized> {
+    minimize_as(target, objects, emit::emit_merged)
+}
+
+fn minimize_as(
+    target: &Target<'_>,
+    objects: &[ObjectFile<'_>],
+    emit: fn(&Target<'_>, &Keep, &str) -> Result<emit::Emitted>,
+) -> Result<Minimized> {
     let candidates = core_relo::search_candidates(target, objects);
     let questions: Vec<Questions<'_, '_>> =
         objects.iter().map(|object| Questions::ask(object, target, &candidates)).collect();
@@ -59,7 +78,7 @@ pub fn minimize(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minim
     let mut whole = Vec::new();
     loop {
         let keep = choose(target, objects, &questions, &whole)?;
-        let emitted = emit::emit(target, &keep, &stamp)?;
+        let emitted = emit(target, &keep, &stamp)?;
         let differing = check(&emitted, target, objects, &resolutions)?;
         if differing.is_empty() {
             return Ok(Minimized { btf: emitted.vmlinux, modules: emitted.modules, resolutions });
