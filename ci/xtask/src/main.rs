@@ -10,6 +10,9 @@
 //! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
 
 mod bench;
+mod cargo;
+mod data;
+mod demo;
 mod fuzz;
 mod kernels;
 mod objects;
@@ -43,6 +46,10 @@ enum Command {
     Objects,
     /// Fetch real kernels with debug information and newer tools into the cache (gigabytes).
     Kernels(kernels::Args),
+    /// The main job on this machine's kernel and on the kernels in data/btf, ending in a table.
+    Demo,
+    /// Make data/btf anew from the packages in the cache.
+    Data,
     /// Measure against pahole, bpftool, gimli and btf-rs.
     Bench(bench::Args),
     /// Run the fuzz targets, each for a while.
@@ -74,6 +81,8 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Kernels(args) => kernels::run(&args)?,
+        Command::Demo => return demo::run(),
+        Command::Data => data::run()?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),

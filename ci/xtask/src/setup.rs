@@ -120,8 +120,8 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     let root = workspace::root()?;
     let apt_get = || {
         let mut command = process::command("apt-get", &root);
-        // apt's chatter belongs with the diagnostics, not with the data on stdout.
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
+        // A line for every package says nothing; what goes wrong is on stderr.
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
         command
     };
     process::run(apt_get().args(["-qq", "update"]))?;

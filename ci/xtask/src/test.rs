@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything CI checks. Cargo test comes last, so that its results are the last lines.
 
-use crate::{fuzz, objects, process, setup, tidy, workspace};
+use crate::{cargo, fuzz, objects, process, setup, tidy};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -22,8 +22,6 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::install_missing()?;
     objects::build()?;
-    let root = workspace::root()?;
-    let cargo = || process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &root);
     let mut failed = Vec::new();
     let mut stage = |name: &'static str, result: Result<()>| {
         if let Err(error) = result {
@@ -33,20 +31,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
 
     stage("tidy", tidy::check());
-    if component_works(cargo().args(["fmt", "--version"])) {
-        stage("fmt", process::run(cargo().args(["fmt", "--all", "--check"])));
+    if component_works(cargo::command()?.args(["fmt", "--version"])) {
+        stage("fmt", process::run(cargo::command()?.args(["fmt", "--all", "--check"])));
     } else {
         eprintln!("test: fmt: skipped, this toolchain has no rustfmt");
     }
-    if component_works(cargo().args(["clippy", "--version"])) {
-        stage("clippy", process::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])));
+    if component_works(cargo::command()?.args(["clippy", "--version"])) {
+        stage(
+            "clippy",
+            process::run(cargo::command()?.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        );
     } else {
         eprintln!("test: clippy: skipped, this toolchain has no clippy");
     }
     stage("fuzz", fuzz::check(args.fuzz_seconds));
     stage(
         "cargo test",
-        process::run(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test)),
+        process::run(cargo::command()?.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test)),
     );
 
     if failed.is_empty() {

@@ -1,6 +1,6 @@
 //! What no compiler checks: the layering, the licences, and what must never be committed.
 
-use crate::{process, workspace};
+use crate::{cargo, process, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -63,9 +63,7 @@ pub(crate) fn check() -> Result<()> {
 
 fn findings() -> Result<Vec<String>> {
     let root = workspace::root()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let metadata =
-        process::stdout_of(process::command(cargo, &root).args(["metadata", "--format-version", "1", "--locked"]))?;
+    let metadata = process::stdout_of(cargo::command()?.args(["metadata", "--format-version", "1", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("read cargo metadata's output")?;
     let mut findings = layering(&metadata);
     findings.extend(dependency_licences(&metadata, &Licences::read(&root)?));

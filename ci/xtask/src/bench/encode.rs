@@ -64,7 +64,8 @@ fn contenders(programs: &Programs, vmlinux: &Path, scratch: &Path) -> Vec<Conten
     let file = vmlinux.to_string_lossy().into_owned();
     let out = |name: &str| scratch.join(name).to_string_lossy().into_owned();
     for jobs in [1, 2] {
-        let gen_args = ["gen", &file, "--jobs", &jobs.to_string(), "-o", &out("ours.btf")];
+        let gen_args =
+            ["gen", &file, "--from", "dwarf", "--fresh", "--jobs", &jobs.to_string(), "-o", &out("ours.btf")];
         add(format!("{OURS}, {}", threads(jobs)), &programs.lcc_btf, gen_args.map(str::to_owned).to_vec());
         for pahole in &programs.paholes {
             let mut args = vec!["-J".to_owned(), format!("--btf_encode_detached={}", out("pahole.btf"))];

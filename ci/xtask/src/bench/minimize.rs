@@ -144,7 +144,7 @@ fn find(folder: &Path, release: &str) -> Result<PathBuf> {
 
 fn generate(programs: &Programs, full: &Path, objects: &[PathBuf], jobs: usize, out: &Path) -> Result<Sample> {
     let mut command = process::command(&programs.lcc_btf, out);
-    command.arg("gen").arg(full).args(["--jobs", &jobs.to_string(), "-o"]).arg(out);
+    command.arg("gen").arg(full).args(["--fresh", "--jobs", &jobs.to_string(), "-o"]).arg(out);
     for object in objects {
         command.arg("--obj").arg(object);
     }

@@ -14,7 +14,7 @@ mod minimize;
 mod open;
 mod table;
 
-use crate::{kernels, objects, process, setup, workspace};
+use crate::{cargo, kernels, objects, process, setup, workspace};
 use anyhow::{Context, Result, bail};
 use encode::Pahole;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut files = vec![("this machine's kernel".to_owned(), PathBuf::from("/sys/kernel/btf/vmlinux"))];
         files.retain(|(_, path)| path.exists());
         for kernel in &cached {
-            let raw = scratch.path().join(&kernel.name);
+            let raw = scratch.path().join(format!("{}.btf", kernel.name));
             process::run(
                 process::command(&programs.lcc_btf, scratch.path()).arg("gen").arg(&kernel.vmlinux).arg("-o").arg(&raw),
             )?;
@@ -127,15 +127,9 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// Builds what is measured with the release profile, and finds the programs to hold it against.
 fn build() -> Result<Programs> {
-    let root = workspace::root()?;
-    let cargo = || {
-        let mut cargo = process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &root);
-        cargo.args(["build", "--quiet", "--release"]);
-        cargo
-    };
-    process::run(cargo().args(["--package", "lcc-btf", "--bin", "lcc-btf"]))?;
-    process::run(cargo().args(["--package", "dwarf", "--example", "gimli_walk"]))?;
-    process::run(cargo().args(["--package", "btf", "--example", "open_find"]))?;
+    let lcc_btf = cargo::build_lcc_btf()?;
+    cargo::build_release(&["--package", "dwarf", "--example", "gimli_walk"])?;
+    cargo::build_release(&["--package", "btf", "--example", "open_find"])?;
     let release = workspace::target()?.join("release");
     let mut paholes = Vec::new();
     let mut bpftools = Vec::new();
@@ -152,7 +146,7 @@ fn build() -> Result<Programs> {
         bpftools.push((version_of(&tool.run)?, tool.run));
     }
     Ok(Programs {
-        lcc_btf: release.join("lcc-btf"),
+        lcc_btf,
         gimli_walk: release.join("examples/gimli_walk"),
         open_find: release.join("examples/open_find"),
         paholes,

@@ -6,7 +6,7 @@
 
 mod seeds;
 
-use crate::{process, setup, workspace};
+use crate::{cargo, process, setup, workspace};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -146,9 +146,8 @@ fn statistics(printed: &str) -> String {
 fn build(folder: &Path, work: &Path) -> Result<PathBuf> {
     let version = process::stdout_of(process::command("rustc", folder).arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("read rustc's host")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = process::command(cargo, folder);
-    command.args(["build", "--release", "--locked", "--target", host, "--target-dir"]).arg(work);
+    let mut command = cargo::command()?;
+    command.current_dir(folder).args(["build", "--release", "--locked", "--target", host, "--target-dir"]).arg(work);
     command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
     process::run(&mut command)?;
     Ok(work.join(host).join("release"))

@@ -206,11 +206,7 @@ fn fetch_tool(root: &AptRoot, wanted: &WantedTool, cache: &Path) -> Result<PathB
 /// Writes what was found: `kernels.json`, with what earlier runs found of other kernels.
 fn record(cache: &Path, found: &[(Package, PathBuf)]) -> Result<()> {
     let path = cache.join("kernels.json");
-    let mut entries: serde_json::Map<String, serde_json::Value> = match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => serde_json::Map::new(),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
+    let mut entries = read_record(cache)?;
     for (package, vmlinux) in found {
         let relative = vmlinux.strip_prefix(cache).unwrap_or(vmlinux);
         let entry = serde_json::json!({
@@ -221,6 +217,53 @@ fn record(cache: &Path, found: &[(Package, PathBuf)]) -> Result<()> {
     }
     let text = serde_json::to_string_pretty(&entries).context("write JSON")? + "\n";
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// A kernel's debug package in the cache, as [`run`] found it.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordedPackage {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) architecture: String,
+    pub(crate) sha256: String,
+    pub(crate) deb: PathBuf,
+}
+
+/// The packages that `kernels.json` has and that are still there; of one line and architecture only the newest.
+///
+/// # Errors
+/// The record exists and cannot be read.
+pub(crate) fn recorded() -> Result<Vec<RecordedPackage>> {
+    let cache = workspace::cache()?;
+    let mut newest: BTreeMap<(Vec<u64>, String), RecordedPackage> = BTreeMap::new();
+    for (name, entry) in read_record(&cache)? {
+        let text = |key: &str| entry[key].as_str().map(str::to_owned).with_context(|| format!("find {key} of {name}"));
+        let package = RecordedPackage {
+            name: name.clone(),
+            version: text("version")?,
+            architecture: text("architecture")?,
+            sha256: text("sha256")?,
+            deb: cache.join("debs").join(text("deb")?),
+        };
+        if !package.deb.is_file() {
+            continue;
+        }
+        let line = numbers_in(&name).into_iter().take(2).collect();
+        let slot = newest.entry((line, package.architecture.clone())).or_insert_with(|| package.clone());
+        if apt_root::compare_versions(&package.version, &slot.version).is_gt() {
+            *slot = package;
+        }
+    }
+    Ok(newest.into_values().collect())
+}
+
+fn read_record(cache: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let path = cache.join("kernels.json");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("read {}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(serde_json::Map::new()),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
 }
 
 /// Every vmlinux in the cache, by version; of one line and architecture only the newest.
