@@ -31,7 +31,7 @@ pub enum Error {
         last: TypeId,
     },
     /// A type of another kind than the operation needs.
-    #[error("type {id} is a {found}, expected {expected}")]
+    #[error("type {id} is of kind {found}, expected {expected}")]
     WrongKind {
         /// The type.
         id: TypeId,

@@ -33,6 +33,7 @@ pub mod error;
 pub mod ext;
 pub mod index;
 pub mod insn;
+pub mod layout;
 pub mod minimize;
 pub mod object_file;
 pub mod parse;

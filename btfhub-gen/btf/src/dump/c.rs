@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::parse::Btf;
 use crate::raw::{Kind, TypeId};
 use names::Names;
+pub(crate) use names::identifier;
 use order::Order;
 use placement::Shape;
 
@@ -73,7 +74,17 @@ pub struct Dumper<'b> {
     /// How often each member name occurred in the composite being written.
     members: FxHashMap<String, u32>,
     steps_left: u64,
+    style: Style,
     out: String,
+}
+
+/// How types are mentioned in declarations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// As a compiler takes them: names made unique, anonymous types with their bodies.
+    Header,
+    /// As a person reads them: names as they are, bodies as `{...}`.
+    Listing,
 }
 
 /// How far a type has come.
@@ -132,6 +143,7 @@ impl<'b> Dumper<'b> {
             pointer_bits: btf.pointer_size().0 * 8,
             // A compiler's BTF needs about two steps an element; crafted BTF can ask for exponentially many.
             steps_left: 100_000 + 64 * (state.len() as u64 + elements),
+            style: Style::Header,
             state,
             queue: Vec::new(),
             names: Names::default(),
@@ -139,6 +151,22 @@ impl<'b> Dumper<'b> {
             members: FxHashMap::default(),
             out: String::new(),
         })
+    }
+
+    /// A dumper for single declarations in a listing.
+    pub(crate) fn for_listing(btf: &'b Btf<'_>) -> Dumper<'b> {
+        Dumper {
+            btf,
+            pointer_bits: btf.pointer_size().0 * 8,
+            steps_left: u64::MAX,
+            style: Style::Listing,
+            state: Vec::new(),
+            queue: Vec::new(),
+            names: Names::default(),
+            shapes: FxHashMap::default(),
+            members: FxHashMap::default(),
+            out: String::new(),
+        }
     }
 
     /// Appends the definition of a type, after those it needs and that were not written before. Functions, variables and

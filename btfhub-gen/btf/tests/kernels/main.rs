@@ -2,6 +2,7 @@
 
 mod against_bpftool;
 mod against_btf_rs;
+mod against_pahole;
 mod c_header;
 mod corpus;
 mod damage;

@@ -1,10 +1,10 @@
 //! Declarations: from the chain of types behind a name to C's inside-out syntax.
 
 use super::names::{Space, identifier};
-use super::{Dumper, MAX_DEPTH};
+use super::{Dumper, MAX_DEPTH, Style};
 use crate::error::{Error, Result};
 use crate::raw::TypeId;
-use crate::types::{FuncProto, IntEncoding, Type};
+use crate::types::{Enum, FuncProto, IntEncoding, Type};
 
 /// A typedef that every compiler has built in.
 pub(super) const BUILTIN_VA_LIST: &str = "__builtin_va_list";
@@ -80,7 +80,7 @@ impl Dumper<'_> {
                     to
                 }
                 // The compiler's own may be another one, so what this one stands for is written instead.
-                Type::Typedef { name: BUILTIN_VA_LIST, ty } if !ty.is_void() => ty,
+                Type::Typedef { name: BUILTIN_VA_LIST, ty } if !ty.is_void() && self.style == Style::Header => ty,
                 // GCC repeats an element's qualifiers on the array, and puts `volatile` on functions that do not return.
                 Type::Array { element, len, .. } => {
                     qualifiers.take();
@@ -129,6 +129,9 @@ impl Dumper<'_> {
     /// The type at the end of a chain; an anonymous composite or enumeration with its body.
     fn base(&mut self, id: TypeId, ty: &Type<'_>, is_bare: bool, level: usize, depth: u32) -> Result<String> {
         Ok(match *ty {
+            Type::Struct(c) if c.name.is_empty() && self.style == Style::Listing => "struct {...}".to_owned(),
+            Type::Union(c) if c.name.is_empty() && self.style == Style::Listing => "union {...}".to_owned(),
+            Type::Enum(e) | Type::Enum64(e) if e.name.is_empty() && self.style == Style::Listing => enumerators(&e)?,
             Type::Void => "void".to_owned(),
             Type::Int { name, size, encoding, .. } => integer(name, size.0, encoding),
             Type::Float { name, .. } => words(name),
@@ -148,8 +151,27 @@ impl Dumper<'_> {
 
     pub(super) fn name(&mut self, id: TypeId, space: Space) -> Result<String> {
         let name = self.btf.name_of(id)?;
-        Ok(self.names.of(id, space, name))
+        Ok(match self.style {
+            Style::Header => self.names.of(id, space, name),
+            Style::Listing => identifier(name).into_owned(),
+        })
     }
+}
+
+/// `enum {RED, GREEN = 4, BLUE}`, a value only where it does not follow from the one before.
+fn enumerators(e: &Enum<'_>) -> Result<String> {
+    let mut next = 0;
+    let mut names = Vec::new();
+    for value in e.values() {
+        let value = value?;
+        names.push(if value.value == next {
+            value.name.to_owned()
+        } else {
+            format!("{} = {}", value.name, value.value)
+        });
+        next = value.value + 1;
+    }
+    Ok(format!("enum {{{}}}", names.join(", ")))
 }
 
 /// `long unsigned int`, word by word.

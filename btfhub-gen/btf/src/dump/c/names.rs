@@ -51,7 +51,7 @@ impl<'b> Names<'b> {
 }
 
 /// The name itself where C takes it, else with underscores for what C does not take.
-pub(super) fn identifier(name: &str) -> Cow<'_, str> {
+pub(crate) fn identifier(name: &str) -> Cow<'_, str> {
     let fits =
         |(at, c): (usize, char)| c == '_' || c == '$' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_digit());
     if name.char_indices().all(fits) {
