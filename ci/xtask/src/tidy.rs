@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pack", &[]),
     ("lcc-btf", &["btf", "dwarf", "pack"]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
+    ("lcc-tests", &[]),
 ];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
