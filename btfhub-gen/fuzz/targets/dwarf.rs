@@ -22,7 +22,7 @@ fn decompress(format: Compression, data: &[u8], size: usize) -> Result<Vec<u8>, 
 
 fuzz_target!(|data: &[u8]| {
     let encode = |jobs| {
-        let options = Options { jobs, compat: Compat::LATEST, rust: true, decompress: &decompress, release: None };
+        let options = Options { jobs, compat: Compat::LATEST, rust: true, decompress: &decompress, release: None, base: None };
         dwarf::encode(&Input { elf: data, supplementary: None }, &options)
     };
     let one = encode(1);
