@@ -19,10 +19,10 @@
 use std::fmt;
 
 use crate::core_relo::words::{self, stripped};
-use crate::core_relo::{AccessSpec, CoreReloKind, Family};
+use crate::core_relo::{AccessSpec, CoreReloKind, Family, LocalQuestion};
 use crate::error::Result;
 use crate::index::essential_len;
-use crate::object_file::{CoreRelo, ObjectFile, ObjectHash};
+use crate::object_file::{ObjectFile, ObjectHash};
 use crate::parse::Btf;
 use crate::raw::{Kind, StrOffset, TypeId};
 
@@ -38,7 +38,7 @@ pub struct Coverage {
 
 /// 30 bits of the hash of a question's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct QuestionHash(u32);
+pub(crate) struct QuestionHash(u32);
 
 /// Whether an object may be relocated against a minimal BTF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Coverage {
         let mut coverage = Coverage::default();
         for object in objects {
             coverage.objects.push(object.hash());
-            coverage.questions.extend(object.relocations().iter().filter_map(|relo| question(object.btf(), relo)));
+            coverage.questions.extend(object.question_hashes().iter().flatten());
         }
         coverage.objects.sort_unstable();
         coverage.objects.dedup();
@@ -87,11 +87,12 @@ impl Coverage {
         if self.objects.binary_search(&object.hash()).is_ok() {
             return Fit::Object;
         }
-        let is_covered = |relo: &CoreRelo| {
-            question(object.btf(), relo).is_none_or(|question| self.questions.binary_search(&question).is_ok())
-        };
-        let relocations = object.relocations().iter().enumerate();
-        let missing: Vec<usize> = relocations.filter(|(_, relo)| !is_covered(relo)).map(|(number, _)| number).collect();
+        let hashes = object.question_hashes();
+        let is_covered =
+            |number: &usize| hashes[*number].is_none_or(|question| self.questions.binary_search(&question).is_ok());
+        let relocations = object.asked().of_relocation.iter().enumerate();
+        let missing: Vec<usize> =
+            relocations.filter(|(_, question)| !is_covered(question)).map(|(relocation, _)| relocation).collect();
         if missing.is_empty() { Fit::Questions } else { Fit::Stale { missing } }
     }
 }
@@ -146,15 +147,17 @@ impl std::str::FromStr for Coverage {
     }
 }
 
-/// The question that a relocation asks. `None` where it asks nothing of the target, or is malformed.
-fn question(btf: &Btf<'_>, relo: &CoreRelo) -> Option<QuestionHash> {
-    if relo.kind == CoreReloKind::TypeIdLocal {
-        return None;
+impl QuestionHash {
+    /// The hash of a question. `None` where it asks nothing of the target, or is malformed.
+    pub(crate) fn of(btf: &Btf<'_>, question: &LocalQuestion) -> Option<QuestionHash> {
+        if question.kind == CoreReloKind::TypeIdLocal {
+            return None;
+        }
+        let local = question.local.as_ref().ok()?;
+        let mut description = Description { btf, bytes: Vec::new() };
+        description.question(&local.spec).ok()?;
+        Some(QuestionHash((xxhash_rust::xxh3::xxh3_64(&description.bytes) >> 34) as u32))
     }
-    let spec = AccessSpec::parse(btf, relo.kind, relo.root, relo.access).ok()?;
-    let mut description = Description { btf, bytes: Vec::new() };
-    description.question(&spec).ok()?;
-    Some(QuestionHash((xxhash_rust::xxh3::xxh3_64(&description.bytes) >> 34) as u32))
 }
 
 /// Bytes of a description at most; what is beyond does not count.

@@ -14,7 +14,8 @@ use object::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::core_relo::CoreReloKind;
+use crate::core_relo::{Asked, CoreReloKind};
+use crate::coverage::QuestionHash;
 use crate::error::{Error, Result};
 use crate::ext::{self, BtfExt, LineInfo};
 use crate::insn::Insn;
@@ -36,6 +37,9 @@ pub struct ObjectFile<'a> {
     sections: Vec<CodeSection>,
     functions: Vec<Function>,
     relocations: Vec<CoreRelo>,
+    asked: Asked,
+    /// By distinct question: its hash, where it asks anything of a target.
+    question_hashes: Vec<Option<QuestionHash>>,
     /// Source lines of each code section, by offset.
     lines: Vec<Vec<LineInfo>>,
 }
@@ -165,10 +169,15 @@ impl<'a> ObjectFile<'a> {
             sections,
             functions,
             relocations: Vec::new(),
+            asked: Asked::default(),
+            question_hashes: Vec::new(),
         };
         if let Some(ext) = section_data(ext::SECTION)? {
             object.read_ext(&BtfExt::parse(ext)?)?;
         }
+        object.asked = Asked::read(&object.btf, &object.relocations);
+        let questions = object.asked.questions.iter();
+        object.question_hashes = questions.map(|question| QuestionHash::of(&object.btf, question)).collect();
         Ok(object)
     }
 
@@ -215,6 +224,16 @@ impl<'a> ObjectFile<'a> {
     /// The CO-RE relocations, in the order of the file.
     pub fn relocations(&self) -> &[CoreRelo] {
         &self.relocations
+    }
+
+    /// The distinct questions that the relocations ask.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// By distinct question: its hash, where it asks anything of a target.
+    pub(crate) fn question_hashes(&self) -> &[Option<QuestionHash>] {
+        &self.question_hashes
     }
 
     /// The function at an instruction of a section.

@@ -6,6 +6,7 @@
 //!
 //! The semantics are libbpf's, from `src/relo_core.c` as of 2026-07; each function names its counterpart.
 
+mod asked;
 mod candidates;
 mod compat;
 mod fate;
@@ -19,6 +20,7 @@ mod target_spec;
 mod value;
 pub(crate) mod words;
 
+pub(crate) use asked::{Asked, LocalQuestion};
 pub use candidates::{Candidate, Candidates, Module, Origin, Target};
 pub(crate) use compat::Observer;
 pub use fate::{Fate, ObjectReport, OwnedSourceLine, RelocatedCode, RelocationFate, relocate, report};

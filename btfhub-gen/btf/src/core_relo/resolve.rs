@@ -7,16 +7,17 @@
 
 use rustc_hash::FxHashMap;
 
+use super::asked::{Local, LocalQuestion};
 use super::candidates::{Candidate, Candidates, Target};
 use super::compat::Observer;
 use super::kind::CoreReloKind;
 use super::refusal::Refusal;
 use super::spec::AccessSpec;
-use super::target_spec::{Mismatch, match_candidate};
+use super::target_spec::{Mismatch, Search};
 use super::value::{self, Outcome};
 use crate::object_file::{CoreRelo, ObjectFile};
 use crate::parse::Btf;
-use crate::raw::{StrOffset, TypeId};
+use crate::raw::TypeId;
 
 /// What came of one relocation.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,10 +36,10 @@ pub fn search_candidates<'o, 'a: 'o>(
     objects: impl IntoIterator<Item = &'o ObjectFile<'a>>,
 ) -> Candidates {
     let roots = objects.into_iter().flat_map(|object| {
-        let searched = object.relocations().iter().filter(|relo| relo.kind != CoreReloKind::TypeIdLocal);
-        searched.filter_map(|relo| {
-            let record = object.btf().record(relo.root).ok()?;
-            Some((object.btf().str_bytes(record.name).ok()?, record.info.kind()))
+        let searched = object.asked().questions.iter().filter(|asked| asked.kind != CoreReloKind::TypeIdLocal);
+        searched.filter_map(|asked| {
+            let local = asked.local.as_ref().ok()?;
+            Some((object.btf().str_bytes(local.name).ok()?, local.root_kind))
         })
     });
     Candidates::search(target, roots)
@@ -64,20 +65,13 @@ pub fn resolve_all(object: &ObjectFile<'_>, target: &Target<'_>, candidates: &Ca
 #[derive(Debug)]
 pub(crate) struct Questions<'o, 'a> {
     object: &'o ObjectFile<'a>,
-    pub(crate) asked: Vec<Question>,
-    /// The question of each relocation.
-    pub(crate) of_relocation: Vec<usize>,
+    pub(crate) asked: Vec<Question<'o>>,
 }
 
-/// What is asked of a target: the same for many relocations of an object.
+/// A question put to a target.
 #[derive(Debug)]
-pub(crate) struct Question {
-    /// The access by the local types; an error where the object itself is malformed.
-    pub(crate) local: Result<AccessSpec, Refusal>,
-    /// The local root type.
-    pub(crate) root: TypeId,
-    /// What it comes to where no candidate matches.
-    absent: Result<Outcome, Refusal>,
+pub(crate) struct Question<'o> {
+    pub(crate) asked: &'o LocalQuestion,
     /// All candidates, in libbpf's order, and what was found in each.
     pub(crate) answers: Vec<(Candidate, Answer)>,
 }
@@ -92,15 +86,9 @@ pub(crate) enum Answer {
 
 impl<'o, 'a> Questions<'o, 'a> {
     pub(crate) fn ask(object: &'o ObjectFile<'a>, target: &Target<'_>, candidates: &Candidates) -> Questions<'o, 'a> {
-        let mut known: FxHashMap<(CoreReloKind, TypeId, StrOffset), usize> = FxHashMap::default();
-        let mut asked = Vec::new();
-        let of_relocation = object.relocations().iter().map(|relo| {
-            *known.entry((relo.kind, relo.root, relo.access)).or_insert_with(|| {
-                asked.push(Question::ask(object.btf(), relo, target, candidates));
-                asked.len() - 1
-            })
-        });
-        Questions { object, of_relocation: of_relocation.collect(), asked }
+        let questions = object.asked().questions.iter();
+        let asked = questions.map(|asked| Question::ask(object.btf(), asked, target, candidates));
+        Questions { object, asked: asked.collect() }
     }
 
     /// As [`resolve_all`].
@@ -117,7 +105,7 @@ impl<'o, 'a> Questions<'o, 'a> {
     pub(crate) fn resolve(&self, is_loaded: impl Fn(&CoreRelo) -> bool) -> Vec<Option<Resolution>> {
         // By local type: which of its candidates, by their number, the relocations so far have left.
         let mut left: FxHashMap<TypeId, Vec<usize>> = FxHashMap::default();
-        let relocations = self.object.relocations().iter().zip(&self.of_relocation);
+        let relocations = self.object.relocations().iter().zip(&self.object.asked().of_relocation);
         let conclude = |(relo, &number): (&CoreRelo, &usize)| {
             let question = &self.asked[number];
             is_loaded(relo).then(|| {
@@ -125,7 +113,7 @@ impl<'o, 'a> Questions<'o, 'a> {
                     // No search was made, or none found anything: there is no list to prune.
                     return question.conclude(&mut Vec::new());
                 }
-                let left = left.entry(question.root).or_insert_with(|| (0..question.answers.len()).collect());
+                let left = left.entry(question.asked.root).or_insert_with(|| (0..question.answers.len()).collect());
                 question.conclude(left)
             })
         };
@@ -133,38 +121,25 @@ impl<'o, 'a> Questions<'o, 'a> {
     }
 }
 
-impl Question {
-    fn ask(local_btf: &Btf<'_>, relo: &CoreRelo, target: &Target<'_>, candidates: &Candidates) -> Question {
-        let local = AccessSpec::parse(local_btf, relo.kind, relo.root, relo.access);
-        let mut question = Question { local, root: relo.root, absent: Err(Refusal::Anonymous), answers: Vec::new() };
-        let spec = match &question.local {
-            Ok(spec) => spec,
-            Err(refusal) => {
-                question.absent = Err(refusal.clone());
-                return question;
-            }
-        };
-        let absent = value::outcome((local_btf, spec), None);
-        if spec.kind == CoreReloKind::TypeIdLocal {
-            question.absent = absent.map(|outcome| Outcome { target: outcome.local, ..outcome });
-            return question;
+impl<'o> Question<'o> {
+    fn ask(
+        local_btf: &Btf<'_>,
+        asked: &'o LocalQuestion,
+        target: &Target<'_>,
+        candidates: &Candidates,
+    ) -> Question<'o> {
+        let mut answers = Vec::new();
+        if let Ok(local) = &asked.local
+            && asked.kind != CoreReloKind::TypeIdLocal
+            && let Ok(name) = local_btf.str_bytes(local.name)
+        {
+            let mut search = Search::new((local_btf, &local.spec));
+            answers.extend(candidates.of(name, local.root_kind).map(|candidate| {
+                let btf = target.btf(candidate.origin);
+                (candidate, Answer::of(local, &mut search, (btf, candidate.id)))
+            }));
         }
-        let root =
-            local_btf.record(spec.root).and_then(|record| Ok((local_btf.str_bytes(record.name)?, record.info.kind())));
-        match root {
-            Err(error) => question.absent = Err(error.into()),
-            Ok(([], _)) => {}
-            Ok((name, kind)) => {
-                question.absent = absent;
-                let mut found = AccessSpec::new(spec.root, spec.kind);
-                let answer = |candidate: Candidate| {
-                    let btf = target.btf(candidate.origin);
-                    (candidate, Answer::of((local_btf, spec), (btf, candidate.id), &mut found))
-                };
-                question.answers = candidates.of(name, kind).map(answer).collect();
-            }
-        }
-        question
+        Question { asked, answers }
     }
 
     /// Do all candidates that match give the same result?
@@ -206,23 +181,28 @@ impl Question {
                 Resolution { outcome: Ok(outcome), candidate: Some(candidate), mismatch: None }
             }
             None => {
-                let is_local = self.local.as_ref().is_ok_and(|spec| spec.kind == CoreReloKind::TypeIdLocal);
-                let mismatch = (self.absent.is_ok() && !is_local).then_some(mismatch);
-                Resolution { outcome: self.absent.clone(), candidate: None, mismatch }
+                let kind = self.asked.kind;
+                let outcome =
+                    self.asked.local.as_ref().map(|local| value::absent(kind, &local.side)).map_err(Clone::clone);
+                let mismatch = (outcome.is_ok() && kind != CoreReloKind::TypeIdLocal).then_some(mismatch);
+                Resolution { outcome, candidate: None, mismatch }
             }
         }
     }
 }
 
 impl Answer {
-    fn of(local: (&Btf<'_>, &AccessSpec), candidate: (&Btf<'_>, TypeId), found: &mut AccessSpec) -> Answer {
-        match match_candidate(local, candidate, found, &mut ()) {
+    fn of(local: &Local, search: &mut Search<'_, '_>, candidate: (&Btf<'_>, TypeId)) -> Answer {
+        let found = match search.run(candidate, &mut ()) {
+            Err(refusal) => return Answer::Refused(refusal),
+            Ok(Err(reason)) => return Answer::Mismatch(reason),
+            Ok(Ok(())) => &search.found,
+        };
+        let outcome = value::side(candidate.0, found)
+            .and_then(|side| value::found((search.local, &local.side), (candidate.0, &side)));
+        match outcome {
             Err(refusal) => Answer::Refused(refusal),
-            Ok(Err(reason)) => Answer::Mismatch(reason),
-            Ok(Ok(())) => match value::outcome(local, Some((candidate.0, found))) {
-                Err(refusal) => Answer::Refused(refusal),
-                Ok(outcome) => Answer::Match { outcome, bit_offset: found.bit_offset },
-            },
+            Ok(outcome) => Answer::Match { outcome, bit_offset: found.bit_offset },
         }
     }
 
@@ -237,8 +217,7 @@ pub(crate) fn observe(
     candidate: (&Btf<'_>, TypeId),
     observer: &mut impl Observer,
 ) -> Result<(), Refusal> {
-    let mut found = AccessSpec::new(candidate.1, local.1.kind);
-    match_candidate(local, candidate, &mut found, observer).map(drop)
+    Search::new(local).run(candidate, observer).map(drop)
 }
 
 /// Checks that another candidate gives what the first gave.

@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::spec::{AccessSpec, Accessor, MAX_ELEMENTS, element_bits, is_flexible};
 use super::words::{self, stripped};
 use crate::index::essential_len;
-use crate::parse::Btf;
+use crate::parse::{Btf, Record};
 use crate::raw::{Kind, StrOffset, TypeId};
 
 /// Why a candidate is none, or why there is none.
@@ -58,27 +58,44 @@ pub enum Mismatch {
 /// Members looked at in one candidate at most: a bound for types made to branch at every level.
 const MAX_STEPS: u32 = 1 << 20;
 
-/// Looks for the local access in candidate `root` of `target`. Where it is there, `found` becomes the same access in the
-/// target; what was in `found` before does not matter.
-pub(crate) fn match_candidate(
-    (local, spec): (&Btf<'_>, &AccessSpec),
-    (target, root): (&Btf<'_>, TypeId),
-    found: &mut AccessSpec,
-    observer: &mut impl Observer,
-) -> Result<Result<(), Mismatch>, Refusal> {
-    found.reset(root, spec.kind);
-    observer.root(root);
-    match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
-        Family::Type => {
-            let (a, b) = (Node::new(local, spec.root), Node::new(target, root));
-            let compatible = match spec.kind {
-                CoreReloKind::TypeMatches => types_match(a, b, observer)?,
-                _ => types_are_compatible(a, b, observer)?,
-            };
-            Ok(if compatible { Ok(()) } else { Err(Mismatch::Type) })
+/// The search for a local access in one candidate after another. What is found in one is where the next is looked at first:
+/// the copies of a type that was not deduplicated have their members at the same index.
+pub(crate) struct Search<'s, 'l> {
+    pub(crate) local: &'s Btf<'l>,
+    spec: &'s AccessSpec,
+    /// The access in the candidate, after it was found.
+    pub(crate) found: AccessSpec,
+    /// By accessor: which member of the composite had the name, or led to it; `u32::MAX` at first.
+    hints: Vec<u32>,
+}
+
+impl<'s, 'l> Search<'s, 'l> {
+    pub(crate) fn new((local, spec): (&'s Btf<'l>, &'s AccessSpec)) -> Search<'s, 'l> {
+        let hints = vec![u32::MAX; spec.accessors.len()];
+        Search { local, spec, found: AccessSpec::new(spec.root, spec.kind), hints }
+    }
+
+    /// Looks for the local access in candidate `root` of `target`. The observer is told what that takes.
+    pub(crate) fn run(
+        &mut self,
+        (target, root): (&Btf<'_>, TypeId),
+        observer: &mut impl Observer,
+    ) -> Result<Result<(), Mismatch>, Refusal> {
+        let Search { local, spec, found, hints } = self;
+        found.reset(root, spec.kind);
+        observer.root(root);
+        match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
+            Family::Type => {
+                let (a, b) = (Node::new(local, spec.root), Node::new(target, root));
+                let compatible = match spec.kind {
+                    CoreReloKind::TypeMatches => types_match(a, b, observer)?,
+                    _ => types_are_compatible(a, b, observer)?,
+                };
+                Ok(if compatible { Ok(()) } else { Err(Mismatch::Type) })
+            }
+            Family::Enumval => match_enumerator((local, spec), target, found, observer),
+            Family::Field => FieldSearch { local, target, found, steps: MAX_STEPS, observer }.run(spec, hints),
         }
-        Family::Enumval => match_enumerator((local, spec), target, found, observer),
-        Family::Field => FieldSearch { local, target, found, steps: MAX_STEPS, observer }.run(spec),
     }
 }
 
@@ -131,7 +148,7 @@ enum MemberSearch {
 }
 
 impl<O: Observer> FieldSearch<'_, '_, '_, O> {
-    fn run(mut self, spec: &AccessSpec) -> Result<Result<(), Mismatch>, Refusal> {
+    fn run(mut self, spec: &AccessSpec, hints: &mut [u32]) -> Result<Result<(), Mismatch>, Refusal> {
         let mut id = self.found.root;
         for (accessor, step) in spec.accessors.iter().enumerate() {
             let (ty, record) = stripped(self.target, id)?;
@@ -141,8 +158,12 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
                 let composite = self.local.record(step.ty)?;
                 let local_type = words::member(&composite, step.index).ty;
                 let name = self.local.str_bytes(name)?;
-                match self.find_member(name, local_type, id)? {
-                    MemberSearch::Found(ty) => id = ty,
+                let depth = self.found.raw.len();
+                match self.find_hinted((name, local_type), id, hints[accessor])? {
+                    MemberSearch::Found(ty) => {
+                        id = ty;
+                        hints[accessor] = self.found.raw[depth];
+                    }
                     MemberSearch::Incompatible(local, target) => {
                         return Ok(Err(Mismatch::Member { accessor, local, target }));
                     }
@@ -188,47 +209,103 @@ impl<O: Observer> FieldSearch<'_, '_, '_, O> {
         Ok(())
     }
 
-    /// Looks for a member by name in composite `id`, and in anonymous members where they stand.
-    fn find_member(&mut self, name: &[u8], local_type: TypeId, id: TypeId) -> Result<MemberSearch, Refusal> {
-        let (composite, record) = stripped(self.target, id)?;
+    /// Looks for a member by name in composite `id`: first where the candidate before had it, then everywhere.
+    ///
+    /// A name that is at the hint is the one that the search would find: no struct has two members of one name, those of
+    /// its anonymous members included.
+    fn find_hinted(&mut self, wanted: (&[u8], TypeId), id: TypeId, hint: u32) -> Result<MemberSearch, Refusal> {
+        let (id, record) = stripped(self.target, id)?;
         let Some(record) = record.filter(|record| record.info.kind().is_composite()) else {
             return Ok(MemberSearch::NotComposite);
         };
-        let mut nested = MemberSearch::Absent;
-        for (index, member_name) in (0..).zip(words::names_by_three(&record)) {
+        let composite = (id, &record);
+        if hint < record.info.vlen() {
+            let tail = self.target.str_tail(words::member(&record, hint).name)?;
+            if is_string(tail, wanted.0) {
+                return self.take(wanted.1, composite, hint);
+            }
+            if is_string(tail, b"")
+                && let found @ MemberSearch::Found(_) = self.enter(wanted, composite, hint)?
+            {
+                return Ok(found);
+            }
+        }
+        self.find_member(wanted, composite)
+    }
+
+    /// Looks for a member by name in a composite, and in anonymous members where they stand.
+    fn find_member(
+        &mut self,
+        wanted: (&[u8], TypeId),
+        composite: (TypeId, &Record<'_>),
+    ) -> Result<MemberSearch, Refusal> {
+        let mut closest = MemberSearch::Absent;
+        for (index, name) in (0..).zip(words::names_by_three(composite.1)) {
             self.steps = self.steps.checked_sub(1).ok_or(Refusal::Nesting)?;
             if self.found.raw.len() == MAX_ELEMENTS {
                 return Err(Refusal::TooDeep);
             }
-            let tail = self.target.str_tail(member_name)?;
-            if tail.first() == Some(&0) {
-                let member = words::member(&record, index);
-                self.found.raw.push(index);
-                self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
-                match self.find_member(name, local_type, member.ty)? {
-                    MemberSearch::Found(found) => {
-                        self.observer.member(composite, index);
-                        return Ok(MemberSearch::Found(found));
-                    }
-                    incompatible @ MemberSearch::Incompatible(..) => nested = incompatible,
+            let tail = self.target.str_tail(name)?;
+            if is_string(tail, b"") {
+                match self.enter(wanted, composite, index)? {
                     MemberSearch::Absent | MemberSearch::NotComposite => {}
+                    incompatible @ MemberSearch::Incompatible(..) => closest = incompatible,
+                    found @ MemberSearch::Found(_) => return Ok(found),
                 }
-                self.found.bit_offset = self.found.bit_offset.wrapping_sub(member.bit_offset);
-                self.found.raw.pop();
-            } else if tail.starts_with(name) && tail.get(name.len()) == Some(&0) {
-                let member = words::member(&record, index);
-                let (local, target) = (Node::new(self.local, local_type), Node::new(self.target, member.ty));
-                if !fields_are_compatible(local, target)? {
-                    let kind = |node: Node<'_>| Ok::<_, Refusal>(super::compat::kind(&node.strip()?.1));
-                    return Ok(MemberSearch::Incompatible(kind(local)?, kind(target)?));
-                }
-                self.found.raw.push(index);
-                self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
-                self.found.accessors.push(Accessor { ty: composite, index, name: Some(member_name) });
-                self.observer.member(composite, index);
-                return Ok(MemberSearch::Found(member.ty));
+            } else if is_string(tail, wanted.0) {
+                return self.take(wanted.1, composite, index);
             }
         }
-        Ok(nested)
+        Ok(closest)
     }
+
+    /// Looks in the anonymous member at `index`.
+    fn enter(
+        &mut self,
+        wanted: (&[u8], TypeId),
+        (id, composite): (TypeId, &Record<'_>),
+        index: u32,
+    ) -> Result<MemberSearch, Refusal> {
+        let member = words::member(composite, index);
+        let (inner_id, inner) = stripped(self.target, member.ty)?;
+        let Some(inner) = inner.filter(|inner| inner.info.kind().is_composite()) else {
+            return Ok(MemberSearch::NotComposite);
+        };
+        self.found.raw.push(index);
+        self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
+        let result = self.find_member(wanted, (inner_id, &inner))?;
+        if let MemberSearch::Found(_) = result {
+            self.observer.member(id, index);
+        } else {
+            self.found.bit_offset = self.found.bit_offset.wrapping_sub(member.bit_offset);
+            self.found.raw.pop();
+        }
+        Ok(result)
+    }
+
+    /// Takes the member at `index`, which has the name, if its type is compatible.
+    fn take(
+        &mut self,
+        local_type: TypeId,
+        (id, composite): (TypeId, &Record<'_>),
+        index: u32,
+    ) -> Result<MemberSearch, Refusal> {
+        let member = words::member(composite, index);
+        let (local, target) = (Node::new(self.local, local_type), Node::new(self.target, member.ty));
+        if !fields_are_compatible(local, target)? {
+            let kind = |node: Node<'_>| Ok::<_, Refusal>(super::compat::kind(&node.strip()?.1));
+            return Ok(MemberSearch::Incompatible(kind(local)?, kind(target)?));
+        }
+        self.found.raw.push(index);
+        self.found.bit_offset = self.found.bit_offset.wrapping_add(member.bit_offset);
+        self.found.accessors.push(Accessor { ty: id, index, name: Some(member.name) });
+        self.observer.member(id, index);
+        Ok(MemberSearch::Found(member.ty))
+    }
+}
+
+/// Does `tail`, which goes on to the end of the string section, start with this string?
+#[inline]
+fn is_string(tail: &[u8], string: &[u8]) -> bool {
+    tail.get(string.len()) == Some(&0) && tail.starts_with(string)
 }

@@ -26,62 +26,59 @@ pub struct Outcome {
     pub size_conflict: bool,
 }
 
-/// One side of a field relocation.
-struct FieldValue {
+/// What a relocation comes to by the types of one side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
     value: u64,
+    /// Of the field, for a load or store; else 0.
     size: u32,
     size_type: TypeId,
     validate: bool,
 }
 
-/// Calculates a relocation's outcome. `target` is the access found in a candidate; `None` where there is none.
-pub(crate) fn outcome(
-    (local_btf, local): (&Btf<'_>, &AccessSpec),
-    target: Option<(&Btf<'_>, &AccessSpec)>,
-) -> Result<Outcome, Refusal> {
-    let mut outcome =
-        Outcome { local: 0, target: 0, poison: false, validate: true, sizes: (0, 0), size_conflict: false };
-    match local.kind.family().ok_or(Refusal::UnknownKind(local.kind))? {
-        Family::Field => {
-            let a = field_value(local_btf, local)?;
-            outcome.local = a.value;
-            outcome.validate = a.validate;
-            let Some((target_btf, target)) = target else {
-                outcome.poison = local.kind != CoreReloKind::FieldExists;
-                return Ok(outcome);
-            };
-            let b = field_value(target_btf, target)?;
-            outcome.target = b.value;
-            outcome.sizes = (a.size, b.size);
-            outcome.size_conflict =
-                a.size != b.size && !sizes_adjustable((local_btf, a.size_type), (target_btf, b.size_type))?;
-        }
-        Family::Type => {
-            (outcome.local, outcome.validate) = type_value(local_btf, local)?;
-            if let Some((target_btf, target)) = target {
-                outcome.target = type_value(target_btf, target)?.0;
-            }
-        }
-        Family::Enumval => {
-            outcome.local = enumerator_value(local_btf, local)?;
-            match target {
-                Some((target_btf, target)) => outcome.target = enumerator_value(target_btf, target)?,
-                None => outcome.poison = local.kind == CoreReloKind::EnumvalValue,
-            }
-        }
+/// Calculates one side of a relocation: the access `spec` in its BTF.
+pub(crate) fn side(btf: &Btf<'_>, spec: &AccessSpec) -> Result<Side, Refusal> {
+    let plain = |(value, validate)| Side { value, size: 0, size_type: TypeId::VOID, validate };
+    match spec.kind.family().ok_or(Refusal::UnknownKind(spec.kind))? {
+        Family::Field => field_value(btf, spec),
+        Family::Type => type_value(btf, spec).map(plain),
+        Family::Enumval => enumerator_value(btf, spec).map(|value| plain((value, true))),
     }
-    Ok(outcome)
 }
 
-fn field_value(btf: &Btf<'_>, spec: &AccessSpec) -> Result<FieldValue, Refusal> {
-    let plain = |value| FieldValue { value, size: 0, size_type: TypeId::VOID, validate: true };
+/// What a relocation comes to where the target has what is asked for.
+pub(crate) fn found((local_btf, a): (&Btf<'_>, &Side), (target_btf, b): (&Btf<'_>, &Side)) -> Result<Outcome, Refusal> {
+    Ok(Outcome {
+        local: a.value,
+        target: b.value,
+        poison: false,
+        validate: a.validate,
+        sizes: (a.size, b.size),
+        size_conflict: a.size != b.size && !sizes_adjustable((local_btf, a.size_type), (target_btf, b.size_type))?,
+    })
+}
+
+/// What a relocation comes to where the target has no such thing.
+pub(crate) fn absent(kind: CoreReloKind, local: &Side) -> Outcome {
+    let poison = match kind {
+        CoreReloKind::FieldExists | CoreReloKind::EnumvalExists => false,
+        kind => kind.family() != Some(Family::Type),
+    };
+    // The id of a local type is not searched for.
+    let target = if kind == CoreReloKind::TypeIdLocal { local.value } else { 0 };
+    let validate = local.validate;
+    Outcome { local: local.value, target, poison, validate, sizes: (0, 0), size_conflict: false }
+}
+
+fn field_value(btf: &Btf<'_>, spec: &AccessSpec) -> Result<Side, Refusal> {
+    let plain = |value| Side { value, size: 0, size_type: TypeId::VOID, validate: true };
     if spec.kind == CoreReloKind::FieldExists {
         return Ok(plain(1));
     }
     let accessor = spec.accessors.last().ok_or(Refusal::TooDeep)?;
     if accessor.name.is_none() {
         return match spec.kind {
-            CoreReloKind::FieldByteOffset => Ok(FieldValue {
+            CoreReloKind::FieldByteOffset => Ok(Side {
                 size: element_size(btf, accessor.ty)?,
                 size_type: accessor.ty,
                 ..plain((spec.bit_offset / 8).into())
@@ -103,7 +100,7 @@ fn field_value(btf: &Btf<'_>, spec: &AccessSpec) -> Result<FieldValue, Refusal> 
         let size = u64::from(size_of(btf, ty)?.0);
         (bits / 8, size, size * 8)
     };
-    let mut result = FieldValue { validate: !is_bitfield, ..plain(0) };
+    let mut result = Side { validate: !is_bitfield, ..plain(0) };
     // libbpf computes in 32 bits.
     let wrapped = |value: u64| u64::from(value as u32);
     match spec.kind {

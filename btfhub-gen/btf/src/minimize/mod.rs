@@ -102,9 +102,9 @@ fn choose(
 ) -> Result<Keep> {
     let mut keep = Keep::new(target);
     for (number, (object, questions)) in objects.iter().zip(questions).enumerate() {
-        let mut groups: FxHashMap<TypeId, Vec<&Question>> = FxHashMap::default();
+        let mut groups: FxHashMap<TypeId, Vec<&Question<'_>>> = FxHashMap::default();
         for question in &questions.asked {
-            groups.entry(question.root).or_default().push(question);
+            groups.entry(question.asked.root).or_default().push(question);
         }
         for (root, group) in groups {
             choose_group(target, object, &group, whole.contains(&(number, root)), &mut keep)?;
@@ -117,26 +117,27 @@ fn choose(
 fn choose_group(
     target: &Target<'_>,
     object: &ObjectFile<'_>,
-    group: &[&Question],
+    group: &[&Question<'_>],
     whole: bool,
     keep: &mut Keep,
 ) -> Result<()> {
     let refused =
-        |question: &&Question| question.answers.iter().any(|(_, answer)| matches!(answer, Answer::Refused(_)));
+        |question: &&Question<'_>| question.answers.iter().any(|(_, answer)| matches!(answer, Answer::Refused(_)));
     if whole || group.iter().any(refused) {
-        let candidates = group.first().map_or(&[][..], |question| &question.answers);
-        for (candidate, _) in candidates {
+        // A question about the local type alone has none.
+        let candidates = group.iter().map(|question| &question.answers).max_by_key(|answers| answers.len());
+        for (candidate, _) in candidates.into_iter().flatten() {
             Marker::new(keep, target, candidate.origin).whole(candidate.id)?;
         }
         return Ok(());
     }
     let all_needed = !first_stands_for_all(group);
     for question in group {
-        let Ok(spec) = &question.local else { continue };
+        let Ok(local) = &question.asked.local else { continue };
         let matching = question.answers.iter().filter(|(_, answer)| answer.is_match());
         for (candidate, _) in matching.take(if all_needed { usize::MAX } else { 1 }) {
             let mut marker = Marker::new(keep, target, candidate.origin);
-            observe((object.btf(), spec), (target.btf(candidate.origin), candidate.id), &mut marker)
+            observe((object.btf(), &local.spec), (target.btf(candidate.origin), candidate.id), &mut marker)
                 .or_else(malformed)?;
         }
     }
@@ -153,8 +154,8 @@ fn malformed(refusal: Refusal) -> Result<()> {
 
 /// Do all questions of a group that match anything match the same candidates, each with one result? Then whatever libbpf
 /// prunes, the first of these candidates stays and tells all.
-fn first_stands_for_all(group: &[&Question]) -> bool {
-    let matching = |question: &Question| -> Vec<usize> {
+fn first_stands_for_all(group: &[&Question<'_>]) -> bool {
+    let matching = |question: &Question<'_>| -> Vec<usize> {
         (0..).zip(&question.answers).filter(|(_, (_, answer))| answer.is_match()).map(|(number, _)| number).collect()
     };
     let mut all = group.iter().map(|question| (question, matching(question))).filter(|(_, set)| !set.is_empty());
