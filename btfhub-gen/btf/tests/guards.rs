@@ -105,3 +105,42 @@ fn absent_relocations_are_reported_with_place_and_reason() {
     assert!(!failing.contains(&"unguarded_not_loaded"));
     assert!(failing.contains(&"unguarded_plain"));
 }
+
+/// Programs of other objects, on the types of every kernel: where nothing absent can be reached, the verifier finds nothing.
+#[test]
+fn root_the_verifier_reaches_nothing_that_is_called_guarded() {
+    let Some(oracle) = support::oracle() else { return };
+    let paths = ["flavours", "tcplife"].map(support::object).into_iter().chain(support::more_objects());
+    let mut guarded = 0;
+    for path in paths {
+        let data = std::fs::read(&path).unwrap();
+        let object = ObjectFile::parse(path.to_str().unwrap(), &data).unwrap();
+        for kernel in support::kernels() {
+            let types = kernel.btf();
+            let btf = Btf::parse(&types).unwrap();
+            let target = Target::kernel(&btf);
+            let candidates = search_candidates(&target, [&object]);
+            let code = relocate(&object, &resolve_all(&object, &target, &candidates));
+            for (number, function) in object.functions().iter().enumerate() {
+                let of_function = |relo: &btf::object_file::CoreRelo| relo.function == Some(number);
+                let mut relocations = object.relocations().iter().zip(&code.results);
+                let is_poisoned = relocations.any(|(relo, result)| of_function(relo) && *result == Ok(true));
+                if !object.is_entry(function) || !is_poisoned {
+                    continue;
+                }
+                let reached = reachable(&object, &code.sections, [number]);
+                let mut relocations = object.relocations().iter().zip(&code.results);
+                if relocations.any(|(relo, result)| *result == Ok(true) && reached.contains(relo.section, relo.insn)) {
+                    continue;
+                }
+                let output = Command::new(oracle).arg(&path).arg(&kernel.path).arg(&function.name).output().unwrap();
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let what = format!("{} of {} on {}", function.name, object.name(), kernel.name);
+                assert_ne!(text.lines().last(), Some("refused: relocation"), "{what}");
+                guarded += usize::from(text.lines().last() == Some("accepted"));
+            }
+        }
+    }
+    assert!(guarded > 0);
+    eprintln!("{guarded} programs with an absent but guarded relocation are accepted");
+}

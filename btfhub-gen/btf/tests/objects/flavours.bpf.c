@@ -52,43 +52,58 @@ struct task_struct___a___b {
 	int pid;
 } RELOCATABLE;
 
+char _license[] SEC("license") = "GPL";
+
+#define READ(access)                                                                                                   \
+	({                                                                                                             \
+		u64 value = 0;                                                                                         \
+		probe_read_kernel(&value, BYTE_SIZE(access) & 15, (const void *)&(access));                            \
+		value;                                                                                                 \
+	})
+
 SEC("raw_tp/flavours")
-int flavours(struct task_struct *task)
+int flavours(u64 *ctx)
 {
+	struct task_struct *task = (void *)ctx[0];
 	u64 result = 0;
 
 	if (FIELD_EXISTS(task->__state))
-		result += task->__state;
+		result += READ(task->__state);
 	else
-		result += ((struct task_struct___pre514 *)task)->state;
+		result += READ(((struct task_struct___pre514 *)task)->state);
 
 	if (FIELD_EXISTS(((struct task_struct___since55 *)0)->start_boottime))
-		result += ((struct task_struct___since55 *)task)->start_boottime;
+		result += READ(((struct task_struct___since55 *)task)->start_boottime);
 	else if (FIELD_EXISTS(((struct task_struct___pre55 *)0)->real_start_time))
-		result += ((struct task_struct___pre55 *)task)->real_start_time;
+		result += READ(((struct task_struct___pre55 *)task)->real_start_time);
 
 	return result;
 }
 
 SEC("raw_tp/more")
-int more(void *ctx)
+int more(u64 *ctx)
 {
-	struct tcp_sock *tcp = ctx;
-	struct kernfs_node *node = ctx;
+	struct tcp_sock *tcp = (void *)ctx[0];
+	struct kernfs_node *node = (void *)ctx[1];
 	u64 result = 0;
 
 	if (FIELD_EXISTS(tcp->srtt_us))
-		result += tcp->srtt_us;
+		result += READ(tcp->srtt_us);
 	else
-		result += ((struct tcp_sock___pre315 *)tcp)->srtt;
+		result += READ(((struct tcp_sock___pre315 *)tcp)->srtt);
 
 	if (FIELD_EXISTS(((struct kernfs_node___pre55 *)0)->id.id))
-		result += ((struct kernfs_node___pre55 *)node)->id.id;
+		result += READ(((struct kernfs_node___pre55 *)node)->id.id);
 	else
-		result += node->id;
+		result += READ(node->id);
+	return result;
+}
 
+SEC("raw_tp/unguarded")
+int unguarded(void *ctx)
+{
 	USE(BYTE_OFFSET(((struct request___has_disk *)0)->rq_disk));
 	USE(BYTE_OFFSET(((struct request *)0)->cmd_flags));
 	USE(BYTE_OFFSET(((struct task_struct___a___b *)0)->pid));
-	return result;
+	return 0;
 }
