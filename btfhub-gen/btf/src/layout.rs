@@ -17,6 +17,7 @@ const MAX_DEPTH: u32 = 64;
 
 /// A struct or union.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Layout {
     /// The type.
     pub id: TypeId,
@@ -34,6 +35,7 @@ pub struct Layout {
 
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Field {
     /// Its name; empty for an anonymous struct or union.
     pub name: String,
@@ -58,6 +60,7 @@ pub struct Field {
 
 /// Both halves of a declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Declaration {
     /// `const char`.
     pub specifier: String,
@@ -67,6 +70,7 @@ pub struct Declaration {
 
 /// Unused room, in two parts as pahole counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Gap {
     /// Unused bits of a bit-field's storage.
     pub bits: u32,

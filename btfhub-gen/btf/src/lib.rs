@@ -26,6 +26,7 @@
 
 pub mod core_relo;
 pub mod coverage;
+pub mod diff;
 pub mod distilled;
 pub mod dump;
 pub mod elf;

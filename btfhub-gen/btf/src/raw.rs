@@ -24,6 +24,7 @@ pub const MAX_KIND_FLAG_BIT_OFFSET: u32 = 0x00ff_ffff;
 
 /// Id of a type: its position in the type section, counted from 1. In split BTF the count goes on from the base's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct TypeId(pub u32);
 
 impl TypeId {
@@ -44,6 +45,7 @@ impl fmt::Display for TypeId {
 
 /// Offset of a NUL-terminated string in the string section, in bytes. In split BTF offsets go on from the base's section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct StrOffset(pub u32);
 
 impl StrOffset {
@@ -53,6 +55,7 @@ impl StrOffset {
 
 /// Offset of a member in bits, from the start of its composite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct BitOffset(pub u32);
 
 impl BitOffset {
@@ -69,6 +72,7 @@ impl BitOffset {
 
 /// Size of a type in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct ByteSize(pub u32);
 
 impl ByteSize {
@@ -86,6 +90,7 @@ impl fmt::Display for ByteSize {
 
 /// Offset in bytes, from the start of what the context names (a composite, a section).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct ByteOffset(pub u32);
 
 /// Byte order of the machine that the BTF describes.

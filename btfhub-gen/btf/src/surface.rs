@@ -12,6 +12,7 @@ pub use format::{Surface, SurfaceBuilder};
 
 /// Which sources the facts were taken from. What a source would have told and did not stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Sources {
     /// The symbol table: symbols, suffixes.
     pub symbols: bool,
@@ -27,6 +28,7 @@ pub struct Sources {
 
 /// What is known of the functions of one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Facts {
     /// Function symbols of exactly this name. More than one: a name of several static functions.
     pub symbols: u32,
@@ -53,6 +55,7 @@ pub struct Facts {
 
 /// Whether BTF has a FUNC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum InBtf {
     /// There is no BTF to look at.
     #[default]
@@ -65,6 +68,7 @@ pub enum InBtf {
 
 /// Whether a probe can be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Verdict {
     /// It can.
     Yes,
@@ -76,6 +80,7 @@ pub enum Verdict {
 
 /// Why a probe cannot be attached, or why that is not known. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Reason {

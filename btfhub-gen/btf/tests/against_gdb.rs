@@ -67,6 +67,7 @@ fn the_listing_is_gdbs() {
         let ours = layout::gdb::listing(&layout::of(&btf, id).unwrap());
         let print = format!("ptype /o {keyword} {what}");
         let Some(theirs) = run(Command::new("gdb").args(["-batch", "-ex", &print]).arg(&dwarf)) else { return };
-        assert_eq!(ours, theirs, "{what}");
+        // BTF does not tell a flexible array from one without elements.
+        assert_eq!(ours, theirs.replace("data[];", "data[0];"), "{what}");
     }
 }

@@ -20,6 +20,9 @@ fn title(layout: &Layout) -> String {
 }
 
 fn fields(layout: &Layout, indent: usize, out: &mut String) {
+    if layout.fields.is_empty() {
+        let _ = writeln!(out, "{:width$}<no data fields>", "", width = COMMENT + indent);
+    }
     let mut end = 0;
     for field in &layout.fields {
         if !layout.is_union {

@@ -6,3 +6,4 @@ mod against_pahole;
 mod c_header;
 mod corpus;
 mod damage;
+mod differences;
