@@ -14,7 +14,7 @@ use crate::generate::{Destination, Shard};
 /// What a KERNEL can be, for the help of every command that takes one.
 const KERNEL_HELP: &str = "\
 A KERNEL is told by its content, never by its name:
-  ELF                 vmlinux, with DWARF or .BTF
+  ELF                 vmlinux, with DWARF or .BTF; a module (.ko), beside the vmlinux of its release
   raw BTF             in either byte order
   .deb .ddeb .rpm     a debug package, read as a stream, without root: only vmlinux is unpacked
   tar                 BTFHub's <release>.btf, or vmlinux
@@ -39,6 +39,10 @@ pub struct Args {
 pub enum Command {
     /// Make the BTF of kernels, whole or cut to what BPF objects need
     Gen(Gen),
+    /// Print the types of a kernel, a module or a BPF object
+    Dump(Dump),
+    /// Print where the members of a struct are, their sizes, and the holes between them
+    Layout(Layout),
     /// Merge packs and folders into one
     Merge(Merge),
     /// List, read and check packs
@@ -95,6 +99,12 @@ pub struct Gen {
     /// The kernel's name, instead of what the input tells; for one KERNEL
     #[arg(long, value_name = "DISTRO/VERSION/ARCH/RELEASE")]
     pub id: Option<KernelId>,
+    /// Take the kernel's modules too: from the package, the folder, or the running kernel. Each gives split BTF, as
+    /// <release>/<module>.btf or in the pack; with --obj, what the objects need of modules goes into
+    /// the kernel's. Module files that are named are
+    /// taken anyhow, and go with the kernel of their release
+    #[arg(long)]
+    pub modules: bool,
     /// Keep the attach surface too (which functions can be probed), as <release>.surface or in the pack; needs DWARF
     #[arg(long)]
     pub surface: bool,
@@ -169,7 +179,7 @@ pub enum CompressArg {
 /// `--from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FromArg {
-    /// DWARF where there is any, else BTF
+    /// What is best for the command: `gen` takes DWARF where there is any, the others BTF where there is any
     Auto,
     /// DWARF
     Dwarf,
@@ -205,6 +215,86 @@ impl FromStr for CompatArg {
             _ => Err("a kernel version from 5.2 on, as 5.15, or latest"),
         }
     }
+}
+
+/// How the types of an input are read, for the commands that print them.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Reading {
+    /// Where the types are taken from
+    #[arg(long, value_enum, default_value_t = FromArg::Auto, value_name = "SOURCE")]
+    pub from: FromArg,
+    /// The kernel that split BTF (a module's) builds on; for a module of the running kernel that is found without
+    #[arg(short = 'B', long, value_name = "KERNEL")]
+    pub base: Option<PathBuf>,
+    /// Threads [default: one for each processor]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub jobs: Option<u16>,
+    /// Where `running` finds /sys, /proc and /etc
+    #[arg(long, default_value = "/", hide = true)]
+    pub root: PathBuf,
+}
+
+/// Print the types of a kernel, a module or a BPF object.
+///
+/// As a C header, or in the formats of `bpftool btf dump`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("{KERNEL_HELP}\n\nHere also a module, or a BPF object.\n\n\
+Exit status: 0 done, 1 a named type is not there, 2 an error."))]
+pub struct Dump {
+    /// The kernel
+    #[arg(value_name = "KERNEL")]
+    pub kernel: PathBuf,
+    /// Only these types, and in a C header what they need: a name, or `struct NAME`, `union NAME`, `enum NAME`
+    #[arg(value_name = "TYPE")]
+    pub types: Vec<String>,
+    /// The format
+    #[arg(short, long, value_enum, default_value_t = Format::C)]
+    pub format: Format,
+    /// How the types are read
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A C header
+    C,
+    /// One type after the other, as `bpftool btf dump` prints them
+    Raw,
+    /// The same as JSON
+    Json,
+}
+
+/// Print where the members of a struct are, their sizes, and the holes between them.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("{KERNEL_HELP}\n\nHere also a module, or a BPF object.\n\n\
+Exit status: 0 done, 1 a kernel does not have the type, 2 an error."))]
+pub struct Layout {
+    /// The struct, union, or typedef of one: a name, or `struct NAME`, `union NAME`
+    #[arg(value_name = "TYPE")]
+    pub name: String,
+    /// The kernels
+    #[arg(value_name = "KERNEL", required = true)]
+    pub kernels: Vec<PathBuf>,
+    /// As which tool prints it
+    #[arg(long, value_enum, default_value_t = Style::Gdb)]
+    pub style: Style,
+    /// Bytes of a cache line, whose boundaries pahole's style marks
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..), value_name = "BYTES")]
+    pub cacheline: u32,
+    /// How the types are read
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// `--style`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// As gdb's `ptype /o`, with the members of nested structs
+    Gdb,
+    /// As `pahole`, with cache lines
+    Pahole,
 }
 
 /// Merge packs and folders into one.

@@ -1,6 +1,8 @@
 //! The subcommands: each calls the library and says what came of it.
 
+pub mod dump;
 pub mod r#gen;
+pub mod layout;
 pub mod man;
 pub mod merge;
 pub mod pack;
@@ -35,6 +37,8 @@ pub fn run(args: crate::args::Args) -> Result<ExitCode> {
     let verbose = args.verbose;
     match args.command {
         Command::Gen(args) => r#gen::run(&args, verbose),
+        Command::Dump(args) => dump::run(&args),
+        Command::Layout(args) => layout::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Pack(command) => pack::run(&command),
         Command::Completions { shell } => man::completions(shell),

@@ -103,6 +103,12 @@ pub enum Error {
         /// The work folder.
         path: PathBuf,
     },
+    /// A fault of this program.
+    #[error("{origin}: this program panicked, which is a fault in it: please report it, with the input")]
+    Panic {
+        /// The input.
+        origin: String,
+    },
     /// The arguments do not fit together.
     #[error("{0}")]
     Usage(String),

@@ -13,6 +13,7 @@ pub mod archive;
 pub mod kernel;
 pub mod layout;
 pub mod merge;
+pub mod modules;
 pub mod objects;
 pub mod plan;
 pub mod run;

@@ -165,6 +165,17 @@ pub fn read(path: &Path, options: &Options) -> Result<Kernel, Error> {
     Ok(kernel)
 }
 
+/// The content of a file, decompressed where it is compressed.
+///
+/// # Errors
+/// The file cannot be read, or is damaged.
+pub fn bytes(path: &Path) -> Result<Bytes, Error> {
+    let file = File::open(path).map_err(Error::io("opening", path))?;
+    let bytes = Bytes::of_file(&file).map_err(Error::io("reading", path))?;
+    let origin = path.display().to_string();
+    package::decompressed(bytes, &origin).map_err(Error::fault(&origin, path))
+}
+
 /// Reads the kernel in `bytes`, called `origin` in messages. This is what [`read`] does with a file's content.
 ///
 /// # Errors
@@ -239,9 +250,6 @@ pub(crate) fn of_btf(bytes: Bytes, origin: &str) -> Kernel {
 /// The kernel of an ELF file, `evidence` telling of the package around it.
 pub(crate) fn of_elf(bytes: Bytes, path: &Path, origin: &str, evidence: Evidence<'_>) -> Result<Kernel, Error> {
     let facts = elf::facts(&bytes).map_err(Error::fault(origin, path))?;
-    if facts.machine == object::elf::EM_BPF.0 {
-        return Err(no_kernel(origin, "is a BPF object, no kernel: give it with --obj"));
-    }
     if !facts.has_dwarf && facts.btf.is_none() {
         return Err(no_kernel(origin, "has neither DWARF (.debug_info) nor BTF (.BTF)"));
     }

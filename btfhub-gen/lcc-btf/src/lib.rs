@@ -8,6 +8,7 @@ pub mod generate;
 pub mod input;
 pub mod kernel_id;
 pub mod report;
+pub mod types;
 
 pub use error::Error;
 pub use kernel_id::Identity;

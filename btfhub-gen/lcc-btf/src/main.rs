@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         // Whoever read the output has read enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lcc-btf: {error:#}");
+            eprintln!("lcc-btf: {}", message(&error));
             ExitCode::from(2)
         }
     }
@@ -25,6 +25,15 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| match cause.downcast_ref::<lcc_btf::Error>() {
         Some(lcc_btf::Error::Io { source, .. }) => closed(source),
         _ => cause.downcast_ref().is_some_and(closed),
+    })
+}
+
+/// The error and its causes, but for causes that the text before has already named.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => text,
+        _ => format!("{text}: {cause}"),
     })
 }
 

@@ -281,6 +281,13 @@ impl Report {
         }
         let mut text = if self.kernels.is_empty() { String::new() } else { aligned(&rows) };
         self.write_unresolved(&mut text);
+        for kernel in self.kernels.iter().filter(|kernel| !kernel.record.diagnostics.is_empty()) {
+            let record = &kernel.record;
+            let name = kernel.kernel.as_deref().unwrap_or(&kernel.input);
+            let more = record.diagnostics.len() - 1 + record.more_diagnostics;
+            let more = if more == 0 { String::new() } else { format!(" (and {} more: --json)", grouped(more)) };
+            let _ = writeln!(text, "{name}: {}{more}", record.diagnostics[0]);
+        }
         for failure in &self.passed_over {
             let _ = writeln!(text, "passed over: {}", failure.error);
         }

@@ -25,6 +25,7 @@ pub fn run(args: &Gen, verbose: u8) -> Result<ExitCode> {
         wanted: Wanted { source: args.from.into(), compat: args.compat.0, surface: args.surface, strict: args.strict },
         objects: Objects::read(&args.obj)?,
         jobs: jobs(args.jobs),
+        modules: args.modules,
         id: args.id.clone(),
         shard: args.shard,
         resume: !args.fresh,

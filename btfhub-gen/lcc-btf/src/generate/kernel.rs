@@ -1,15 +1,17 @@
 //! One kernel: from its image to BTF, full or cut to what the objects need.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use btf::core_relo::{self, Target};
 use btf::object_file::ObjectFile;
 use btf::{Btf, Kind, minimize};
-use dwarf::{Compat, Compression};
+use dwarf::{Base, Compat, Compression};
 use pack::KernelId;
 
+use super::modules::{self, MadeModule, Modules};
 use crate::error::Error;
-use crate::input::{Image, Kernel};
+use crate::input::{Image, Kernel, Options};
 use crate::report::ObjectRecord;
 
 /// Where a kernel's types are taken from.
@@ -61,29 +63,23 @@ pub struct Made {
     pub diagnostics: Vec<String>,
 }
 
-/// What a module gave.
-#[derive(Debug)]
-pub struct MadeModule {
-    /// Its name, with `_`.
-    pub name: String,
-    /// Types of the result.
-    pub types: usize,
-    /// The result: split BTF over that of the kernel.
-    pub btf: Vec<u8>,
-}
-
-/// Makes the BTF of a kernel. `threads` may be used; the result does not depend on it.
+/// Makes the BTF of a kernel and of its modules. `options` has the threads that may be used; the result does not depend on
+/// their number.
 ///
 /// # Errors
 /// The kernel has no types of the wanted source; its DWARF or BTF is damaged; the result needs kinds that `compat` excludes.
 pub fn make(
     kernel: Kernel,
     id: Option<KernelId>,
+    modules: &Modules,
     wanted: Wanted,
     objects: &[ObjectFile<'_>],
-    threads: usize,
+    options: &Options,
 ) -> Result<Made, Error> {
-    let Kernel { origin, image, .. } = kernel;
+    let Kernel { origin, identity, image } = kernel;
+    if matches!(&image, Image::Elf { facts, .. } if facts.machine == object::elf::EM_BPF.0) {
+        return Err(no_types(&origin, "is a BPF object, no kernel: give it with --obj"));
+    }
     let from_dwarf = match wanted.source {
         Source::Auto => image.has_dwarf(),
         Source::Dwarf if !image.has_dwarf() => return Err(no_types(&origin, "has no DWARF (.debug_info)")),
@@ -91,11 +87,10 @@ pub fn make(
         Source::Btf => false,
     };
     let (full, surface, diagnostics) = if from_dwarf {
-        let output = encode(&origin, &image, wanted.compat, threads)?;
-        let diagnostics = output.diagnostics.iter().map(ToString::to_string).collect();
+        let output = encode(&origin, &image, wanted.compat, None, options.threads)?;
         // The debug information is done with: half a gigabyte of mapped memory.
         drop(image);
-        (output.btf, Some(output.surface), diagnostics)
+        (output.btf, Some(output.surface), output.diagnostics.iter().map(ToString::to_string).collect())
     } else {
         let own = image.own_btf().ok_or_else(|| no_types(&origin, "has no BTF (.BTF)"))?;
         (own.to_vec(), None, Vec::new())
@@ -112,29 +107,34 @@ pub fn make(
         diagnostics,
         origin,
     };
-    {
-        let btf = Btf::parse(&full).map_err(Error::btf(&made.origin))?;
-        made.types_in = btf.len();
-        made.diagnostics.extend(btf.diagnostics().iter().map(ToString::to_string));
-        if objects.is_empty() {
-            // What is published is read once to its end.
-            for id in btf.ids() {
-                btf.ty(id).map_err(Error::btf(&made.origin))?;
-            }
-        } else {
-            let target = Target::kernel(&btf);
-            let minimized = minimize::minimize(&target, objects).map_err(Error::btf(&made.origin))?;
-            let fates = objects.iter().zip(&minimized.resolutions);
-            made.objects = fates.map(|(o, r)| ObjectRecord::of(&core_relo::report(o, &target, r))).collect();
-            made.btf = minimized.btf;
-        }
-    }
+    let whole = Arc::new(Btf::parse(&full).map_err(Error::btf(&made.origin))?);
+    made.types_in = whole.len();
+    made.diagnostics.extend(whole.diagnostics().iter().map(ToString::to_string));
+    let (split, diagnostics) = if *modules == Modules::None {
+        Default::default()
+    } else {
+        let release = identity.release.as_deref();
+        let of = modules::Kernel { btf: &whole, release, from_dwarf, compat: wanted.compat };
+        modules::make(modules, of, options)?
+    };
+    made.diagnostics.extend(diagnostics);
     if objects.is_empty() {
+        // What is published is read once to its end.
+        whole.ids().try_for_each(|id| whole.ty(id).map(drop)).map_err(Error::btf(&made.origin))?;
+        drop(whole);
+        made.modules = split;
         made.btf = full;
+    } else {
+        cut(&mut made, &whole, &split, objects)?;
     }
-    let result = Btf::parse(&made.btf).map_err(Error::btf(&made.origin))?;
+    let result = Arc::new(Btf::parse(&made.btf).map_err(Error::btf(&made.origin))?);
     made.types_out = result.len();
     check_kinds(&result, wanted.compat, &made.origin)?;
+    for module in &made.modules {
+        let split = Btf::parse_split(&module.btf, result.clone()).map_err(Error::btf(&module.name))?;
+        check_kinds(&split, wanted.compat, &format!("{}: module {}", made.origin, module.name))?;
+    }
+    drop(result);
     if wanted.strict
         && let Some(first) = made.diagnostics.first()
     {
@@ -143,6 +143,21 @@ pub fn make(
         return Err(Error::Strict { origin: made.origin, what });
     }
     Ok(made)
+}
+
+/// Cuts the whole BTF down to what the objects need. What they need of modules goes into the kernel's: libbpf looks at no
+/// modules where it is given a `btf_custom_path`.
+fn cut(made: &mut Made, whole: &Arc<Btf<'_>>, split: &[MadeModule], objects: &[ObjectFile<'_>]) -> Result<(), Error> {
+    let parse = |module: &'_ MadeModule| Btf::parse_split_owned(module.btf.clone(), whole.clone());
+    let parsed = split.iter().map(parse).collect::<Result<Vec<_>, _>>().map_err(Error::btf(&made.origin))?;
+    let modules: Vec<core_relo::Module<'_>> =
+        split.iter().zip(&parsed).map(|(module, btf)| core_relo::Module { name: &module.name, btf }).collect();
+    let target = Target { vmlinux: whole, modules: &modules };
+    let minimized = minimize::minimize_merged(&target, objects).map_err(Error::btf(&made.origin))?;
+    let fates = objects.iter().zip(&minimized.resolutions);
+    made.objects = fates.map(|(o, r)| ObjectRecord::of(&core_relo::report(o, &target, r))).collect();
+    made.btf = minimized.btf;
+    Ok(())
 }
 
 fn no_types(origin: &str, what: &str) -> Error {
@@ -173,19 +188,37 @@ fn check_kinds(btf: &Btf<'_>, compat: Compat, origin: &str) -> Result<(), Error>
 }
 
 /// Encodes an image's DWARF.
-fn encode(origin: &str, image: &Image, compat: Compat, threads: usize) -> Result<dwarf::Output, Error> {
+///
+/// # Errors
+/// There is none, or it is damaged.
+pub(super) fn encode(
+    origin: &str,
+    image: &Image,
+    compat: Compat,
+    base: Option<&Base<'_>>,
+    threads: usize,
+) -> Result<dwarf::Output, Error> {
     let Image::Elf { bytes, alternate, .. } = image else { return Err(no_types(origin, "has no DWARF (.debug_info)")) };
     let input = dwarf::Input { elf: bytes, supplementary: alternate.as_deref() };
     let release = |part: &[u8]| bytes.release(part);
-    let options = dwarf::Options {
-        jobs: threads,
-        compat,
-        rust: false,
-        base: None,
-        decompress: &decompress,
-        release: Some(&release),
-    };
+    let options =
+        dwarf::Options { jobs: threads, compat, rust: false, base, decompress: &decompress, release: Some(&release) };
     dwarf::encode(&input, &options).map_err(|source| Error::Dwarf { origin: origin.to_owned(), source })
+}
+
+/// The BTF of an image's DWARF with every kind there is; split BTF where there is a base.
+///
+/// # Errors
+/// There is no DWARF, or it is damaged.
+pub(crate) fn encode_all(
+    origin: &str,
+    image: &Image,
+    base: Option<&Btf<'_>>,
+    threads: usize,
+) -> Result<Vec<u8>, Error> {
+    let wrap = |source| Error::Dwarf { origin: origin.to_owned(), source };
+    let base = base.map(Base::new).transpose().map_err(wrap)?;
+    Ok(encode(origin, image, Compat::LATEST, base.as_ref(), threads)?.btf)
 }
 
 /// Decompresses a debug section of a known size.

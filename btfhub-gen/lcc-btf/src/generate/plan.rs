@@ -1,7 +1,109 @@
 //! Which inputs a run works on.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::modules::Modules;
+use crate::error::Error;
+use crate::input::expand::Input;
+use crate::input::package::{self, module_stem};
+use crate::input::spill::Bytes;
+use crate::input::{self, elf, running};
+use crate::kernel_id::Identity;
+
+/// An input, and the module files that belong to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// The kernel.
+    pub input: Input,
+    /// Its modules.
+    pub modules: Modules,
+}
+
+/// Makes units of the inputs: each kernel is one, with the module files of its release. `wanted` says whether modules are
+/// taken from packages, folders and the running kernel, too; those that an argument names are taken anyhow.
+///
+/// Beside them, the modules that belong to no kernel of the inputs.
+pub fn units(inputs: Vec<Input>, wanted: bool, root: &Path) -> (Vec<Unit>, Vec<Error>) {
+    let mut errors = Vec::new();
+    let mut files: BTreeMap<Option<String>, Vec<(PathBuf, bool)>> = BTreeMap::new();
+    let mut kernels = Vec::new();
+    for input in inputs {
+        match &input {
+            Input::Named(path) | Input::Module(path) if module_stem(&path.to_string_lossy()).is_some() => {
+                let named = matches!(input, Input::Named(_));
+                if !named && !wanted {
+                    continue;
+                }
+                match release_of_module(path) {
+                    Ok(release) => files.entry(release).or_default().push((path.clone(), named)),
+                    Err(error) => errors.push(error),
+                }
+            }
+            _ => kernels.push(input),
+        }
+    }
+    let only = kernels.len() == 1;
+    let mut units = Vec::new();
+    for input in kernels {
+        // Only where there are module files must the kernels be looked into beforehand.
+        let release = if files.is_empty() { None } else { release_of_kernel(&input, root) };
+        let of_release = release.as_ref().and_then(|release| files.remove(&Some(release.clone())));
+        let own: Vec<(PathBuf, bool)> = match (of_release, release) {
+            (Some(files), _) => files,
+            // The only kernel has all of them: whether they fit is seen when it is read.
+            (None, None) if only => std::mem::take(&mut files).into_values().flatten().collect(),
+            _ => Vec::new(),
+        };
+        let modules = match &input {
+            _ if !own.is_empty() => Modules::Files(own.into_iter().map(|(path, _)| path).collect()),
+            Input::Running if wanted => Modules::Running(root.to_owned()),
+            Input::Named(path) | Input::Found(path) if wanted && package::is_package(path).unwrap_or(false) => {
+                Modules::Package(path.clone())
+            }
+            _ => Modules::None,
+        };
+        units.push(Unit { input, modules });
+    }
+    for (release, left) in files {
+        let (path, _) = &left[0];
+        let release = release.unwrap_or_else(|| "of an unknown release".into());
+        let others = if left.len() == 1 { String::new() } else { format!(" (nor are {} more)", left.len() - 1) };
+        let what =
+            format!("is a module of kernel {release}, which is not among the inputs{others}: give its vmlinux too");
+        errors.push(Error::NoKernel { origin: path.display().to_string(), what });
+    }
+    (units, errors)
+}
+
+/// The release that a module was made for: by its folder, or what it says.
+fn release_of_module(path: &Path) -> Result<Option<String>, Error> {
+    if let Some(release) = path.to_string_lossy().rsplit_once("/modules/").and_then(|(_, rest)| rest.split('/').next())
+    {
+        return Ok(Some(release.to_owned()));
+    }
+    let bytes = input::bytes(path)?;
+    let origin = path.display().to_string();
+    let facts = elf::facts(&bytes).map_err(Error::fault(&origin, path))?;
+    Ok(facts.module.and_then(|module| module.release))
+}
+
+/// The release of a kernel, where that can be told without unpacking anything.
+fn release_of_kernel(input: &Input, root: &Path) -> Option<String> {
+    let Some(path) = input.path() else { return running::identity(root).release };
+    let by_name = || input::release_of_name(&input.name());
+    if let Some(identity) = Identity::of_path(path) {
+        return identity.release;
+    }
+    let file = std::fs::File::open(path).ok()?;
+    let bytes = Bytes::of_file(&file).ok()?;
+    if !bytes.starts_with(elf::MAGIC) {
+        return by_name();
+    }
+    elf::facts(&bytes).ok()?.banner.map(|banner| banner.release).or_else(by_name)
+}
 
 /// One of several machines that share the inputs: `i/n`, `i` from 0.
 ///

@@ -1,22 +1,25 @@
 //! A run: units on threads, what failed beside what was done.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use btf::Btf;
 use btf::object_file::ObjectFile;
 use pack::{Hash, KernelId};
 
 use super::archive::{Archive, Destination};
 use super::kernel::{self, Wanted};
+use super::modules::Modules;
 use super::objects::Objects;
-use super::plan::Shard;
+use super::plan::{self, Shard, Unit};
 use super::state::KeyHasher;
 use crate::error::Error;
 use crate::input::expand::{Input, expand};
-use crate::input::{self, Kernel, running};
+use crate::input::{self, Image, Kernel, running};
 use crate::kernel_id::Identity;
 use crate::report::{Failure, KernelReport, Report, UnitRecord};
 
@@ -31,6 +34,8 @@ pub struct Settings {
     pub objects: Objects,
     /// Threads, over all kernels.
     pub jobs: usize,
+    /// Whether the modules of packages, folders and the running kernel are wanted too.
+    pub modules: bool,
     /// The name of the one kernel there is.
     pub id: Option<KernelId>,
     /// The part of the inputs to work on.
@@ -75,18 +80,19 @@ impl Progress for Silent {}
 pub fn run(arguments: &[PathBuf], settings: &Settings, progress: &dyn Progress) -> Result<Report, Error> {
     let begin = Instant::now();
     let objects = settings.objects.parse()?;
-    let (inputs, errors) = expand(arguments);
-    let inputs: Vec<Input> = inputs.into_iter().filter(|input| !matches!(input, Input::Module(_))).collect();
-    if settings.destination.is_single() && inputs.len() != 1 {
+    let (inputs, mut errors) = expand(arguments);
+    let (units, unfit) = plan::units(inputs, settings.modules, &settings.root);
+    errors.extend(unfit);
+    if settings.destination.is_single() && units.len() > 1 {
         return Err(Error::Usage(format!(
             "{} kernels cannot go to one file: give -o a folder, or --pack",
-            inputs.len()
+            units.len()
         )));
     }
-    if settings.id.is_some() && inputs.len() != 1 {
-        return Err(Error::Usage(format!("--id names one kernel, and there are {}", inputs.len())));
+    if settings.id.is_some() && units.len() > 1 {
+        return Err(Error::Usage(format!("--id names one kernel, and there are {}", units.len())));
     }
-    let units = settings.shard.of(inputs);
+    let units = settings.shard.of(units);
     // A folder that cannot be read concerns all shards.
     let mut failures: Vec<Failure> =
         errors.iter().map(|e| Failure { input: String::new(), error: e.to_string() }).collect();
@@ -99,7 +105,7 @@ pub fn run(arguments: &[PathBuf], settings: &Settings, progress: &dyn Progress) 
     let mut kernels = Vec::new();
     let mut passed_over = Vec::new();
     let mut owners: BTreeMap<String, (String, String, Option<String>)> = BTreeMap::new();
-    for (input, result) in units.iter().zip(results) {
+    for (Unit { input, .. }, result) in units.iter().zip(results) {
         let failure = |e: &Error| Failure { input: input.name(), error: e.to_string() };
         match result {
             Ok(kernel) => {
@@ -152,18 +158,20 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// The results of all units, in their order.
-    fn all(&self, units: &[Input]) -> Vec<Result<KernelReport, Error>> {
+    fn all(&self, units: &[Unit]) -> Vec<Result<KernelReport, Error>> {
         // The largest first, so that no thread is left with one at the end.
-        let size = |unit: &Input| unit.path().and_then(|p| p.metadata().ok()).map_or(0, |m| m.len());
+        let size = |unit: &Unit| unit.input.path().and_then(|p| p.metadata().ok()).map_or(0, |m| m.len());
         let mut order: Vec<(usize, u64)> = units.iter().map(size).enumerate().collect();
         order.sort_by_key(|&(n, size)| (std::cmp::Reverse(size), n));
         let next = AtomicUsize::new(0);
         let results: Mutex<Vec<Option<Result<KernelReport, Error>>>> = Mutex::new(units.iter().map(|_| None).collect());
         let work = || {
             while let Some(&(n, _)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let name = units[n].name();
+                let name = units[n].input.name();
                 self.progress.started(&name);
-                let result = self.unit(n, &units[n]);
+                // A panic is a fault of this program, not of the other kernels.
+                let unit = AssertUnwindSafe(|| self.unit(n, &units[n]));
+                let result = catch_unwind(unit).unwrap_or_else(|_| Err(Error::Panic { origin: name.clone() }));
                 self.progress.done(&name, result.as_ref().err());
                 self.left.fetch_sub(1, Ordering::Relaxed);
                 results.lock().unwrap_or_else(|e| e.into_inner())[n] = Some(result);
@@ -185,7 +193,8 @@ impl Run<'_> {
         (jobs / jobs.min(self.left.load(Ordering::Relaxed).max(1))).max(1)
     }
 
-    fn unit(&self, n: usize, input: &Input) -> Result<KernelReport, Error> {
+    fn unit(&self, n: usize, unit: &Unit) -> Result<KernelReport, Error> {
+        let input = &unit.input;
         let begin = Instant::now();
         let report = |record: UnitRecord, kept: bool| KernelReport {
             kernel: record.id.clone(),
@@ -196,7 +205,7 @@ impl Run<'_> {
         };
         let mut key = None;
         if self.archive.keeps() {
-            let hash = self.key(input)?;
+            let hash = self.key(unit)?;
             if self.settings.resume
                 && let Some(record) = self.archive.kept(hash)
             {
@@ -205,20 +214,19 @@ impl Run<'_> {
             }
             key = Some(hash);
         }
-        let threads = self.threads();
-        let kernel = self.read(input, threads)?;
+        let options = input::Options { threads: self.threads(), root: self.settings.root.clone() };
+        let kernel = match input.path() {
+            None => running::read(&options)?,
+            Some(path) => input::read(path, &options)?,
+        };
+        if let Image::Btf(bytes) = &kernel.image {
+            // That it is damaged is worth more than that it has no name.
+            Btf::parse(bytes).map_err(Error::btf(&kernel.origin))?;
+        }
         let id = self.name(&kernel)?;
         let member = kernel.origin.strip_prefix(&format!("{}: ", input.name())).unwrap_or_default().to_owned();
-        let made = kernel::make(kernel, id, self.settings.wanted, self.objects, threads)?;
+        let made = kernel::make(kernel, id, &unit.modules, self.settings.wanted, self.objects, &options)?;
         Ok(report(self.archive.store(key, n, &made, member)?, false))
-    }
-
-    fn read(&self, input: &Input, threads: usize) -> Result<Kernel, Error> {
-        let options = input::Options { threads, root: self.settings.root.clone() };
-        match input.path() {
-            None => running::read(&options),
-            Some(path) => input::read(path, &options),
-        }
     }
 
     /// The kernel's name: the one given, or the one the input tells.
@@ -245,7 +253,8 @@ impl Run<'_> {
     }
 
     /// The key of a unit: all that its result depends on.
-    fn key(&self, input: &Input) -> Result<Hash, Error> {
+    fn key(&self, unit: &Unit) -> Result<Hash, Error> {
+        let input = &unit.input;
         let Settings { wanted, objects, id, destination, .. } = self.settings;
         let mut key = KeyHasher::new();
         key.part(format!("{:?} {:?} {} {}", wanted.source, wanted.compat, wanted.surface, wanted.strict).as_bytes());
@@ -268,6 +277,23 @@ impl Run<'_> {
             }
         };
         key.part(format!("{identity:?}").as_bytes());
+        match &unit.modules {
+            Modules::None => key.part(b"no modules"),
+            // What is in the package is in its hash.
+            Modules::Package(_) => key.part(b"modules"),
+            Modules::Files(paths) => {
+                for path in paths {
+                    key.part(path.file_name().unwrap_or_default().as_encoded_bytes());
+                    key.file(path)?;
+                }
+            }
+            Modules::Running(root) => {
+                for (name, bytes) in running::modules(root)? {
+                    key.part(name.as_bytes());
+                    key.part(&Hash::of(&bytes).0.to_le_bytes());
+                }
+            }
+        }
         Ok(key.finish())
     }
 }

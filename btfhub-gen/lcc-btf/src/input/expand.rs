@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::package::module_stem;
 use super::running::RUNNING;
 use super::{Form, HEAD, form};
 use crate::error::Error;
@@ -98,7 +99,7 @@ fn look(path: &Path) -> Result<Option<Input>, Error> {
     let file = File::open(path).map_err(Error::io("opening", path))?;
     file.take(HEAD as u64).read_to_end(&mut head).map_err(Error::io("reading", path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_module = [".ko", ".ko.xz", ".ko.zst", ".ko.gz", ".ko.debug"].iter().any(|end| name.ends_with(end));
+    let is_module = module_stem(&name).is_some();
     Ok(match form(&head) {
         Form::Elf | Form::Compressed if is_module => Some(Input::Module(path.to_owned())),
         // Of the many ELF files below /usr/lib/debug, a kernel is the one called so; of the compressed files, see form.

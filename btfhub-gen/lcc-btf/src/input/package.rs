@@ -1,5 +1,6 @@
 //! The vmlinux in a package, and nothing else of it.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -144,6 +145,58 @@ fn vmlinux_header(at: u64, piece: &[u8]) -> Option<Found> {
     })
 }
 
+/// Calls `visit` with every module in a package: its path there, and the bytes of its ELF file.
+///
+/// # Errors
+/// The package is damaged; or what `visit` returns.
+pub fn modules(
+    path: &Path,
+    options: &Options,
+    visit: &mut dyn FnMut(String, Bytes) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io("opening", path))?;
+    let region = Region::of_file(&file).map_err(Error::io("reading", path))?;
+    let origin = path.display().to_string();
+    let fault = || Error::fault(&origin, path);
+    let mut archive = open(region, path, options).map_err(fault())?.archive.archive();
+    while let Some(entry) = archive.next().map_err(fault())? {
+        if module_stem(&entry.name).is_none() || entry.size == 0 {
+            continue;
+        }
+        let bytes = archive.take().and_then(|bytes| decompressed(bytes, &entry.name)).map_err(fault())?;
+        visit(format!("{origin}: {}", entry.name), bytes)?;
+    }
+    Ok(())
+}
+
+/// Whether what is read from `path` is a package.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_package(path: &Path) -> Result<bool, Error> {
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(Error::io("opening", path))?;
+    file.take(HEAD as u64).read_to_end(&mut head).map_err(Error::io("reading", path))?;
+    Ok(matches!(form(&head), Form::Deb | Form::Rpm))
+}
+
+/// The name of a module, by its file's: without folder and ending, `-` being `_`. `None` for what is no module.
+pub fn module_stem(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let name = name.strip_suffix(".debug").unwrap_or(name);
+    let name = [".xz", ".zst", ".gz"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    name.strip_suffix(".ko").filter(|stem| !stem.is_empty()).map(|stem| stem.replace('-', "_"))
+}
+
+/// The bytes of a file that may be compressed.
+pub(super) fn decompressed(bytes: Bytes, name: &str) -> Result<Bytes, Fault> {
+    if form(&bytes) != Form::Compressed {
+        return Ok(bytes);
+    }
+    let mut stream = stream::open(Region::of_bytes(&bytes), name, 1)?;
+    super::spill::collect(name, &mut stream, None)
+}
+
 /// The file that vmlinux names in `.gnu_debugaltlink`, by its last part: dwz puts one such file into a package.
 fn supplementary(region: Region<'_>, path: &Path, link: &str, options: &Options) -> Result<Option<Bytes>, Fault> {
     let name = link.rsplit('/').next().unwrap_or(link);
@@ -196,6 +249,20 @@ mod tests {
             ["./boot/vmlinuz-6.1", "vmlinux.h", "vmlinux-gdb.py", "./vmlinux/other", "System.map", "vmlinux-6.py"]
         {
             assert!(!is_vmlinux(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn modules_are_told_by_their_name() {
+        for (path, expected) in [
+            ("./lib/modules/6.1.0/kernel/net/nf-tables.ko", Some("nf_tables")),
+            ("xfs.ko.xz", Some("xfs")),
+            ("./usr/lib/debug/lib/modules/5.14/kernel/fs/xfs.ko.debug", Some("xfs")),
+            ("./xfs.ko.zst.debug", Some("xfs")),
+            ("xfs.c", None),
+            (".ko", None),
+        ] {
+            assert_eq!(module_stem(path).as_deref(), expected);
         }
     }
 

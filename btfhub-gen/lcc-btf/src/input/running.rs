@@ -25,6 +25,24 @@ pub fn read(options: &Options) -> Result<Kernel, Error> {
     Ok(kernel)
 }
 
+/// The split BTF that the running kernel's modules have, ascending by name.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn modules(root: &Path) -> Result<Vec<(String, Bytes)>, Error> {
+    let folder = root.join("sys/kernel/btf");
+    let entries = fs::read_dir(&folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(Error::io("reading the folder", &folder))?;
+    let mut names: Vec<_> = entries.into_iter().map(|e| e.file_name()).filter(|n| n != "vmlinux").collect();
+    names.sort();
+    let read = |name: std::ffi::OsString| {
+        let path = folder.join(&name);
+        let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
+        Ok((name.to_string_lossy().into_owned(), Bytes::new(bytes)))
+    };
+    names.into_iter().map(read).collect()
+}
+
 /// The running kernel's name: the banner tells who made the kernel, and where it does not, os-release tells who made the
 /// system. (In a container that is another's.)
 pub fn identity(root: &Path) -> Identity {

@@ -1,6 +1,6 @@
 //! Decompression, by the content's magic.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,7 +91,8 @@ pub fn open<'a>(region: Region<'a>, section: &str, threads: usize) -> Result<Box
         return Ok(Box::new(blocks.stream(threads)));
     }
     let consumed = Arc::new(AtomicU64::new(0));
-    let input = BufReader::with_capacity(256 << 10, Counted { reader: region.reader(), consumed: consumed.clone() });
+    let reader = BufReader::with_capacity(256 << 10, region.reader());
+    let input = Counted { reader, consumed: consumed.clone() };
     let lzma = |stream: Result<liblzma::stream::Stream, liblzma::stream::Error>| {
         stream.map_err(|e| Fault::Io(io::Error::other(format!("starting the xz decoder: {e:?}"))))
     };
@@ -121,7 +122,7 @@ fn zstd_decoder<'a, R: io::BufRead + 'a>(input: R) -> io::Result<zstd::stream::r
 
 /// Counts what a decoder took from its input, so that an error can say where the damage is.
 struct Counted<'a> {
-    reader: RegionReader<'a>,
+    reader: BufReader<RegionReader<'a>>,
     consumed: Arc<AtomicU64>,
 }
 
@@ -130,6 +131,17 @@ impl Read for Counted<'_> {
         let n = self.reader.read(buffer)?;
         self.consumed.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
+    }
+}
+
+impl BufRead for Counted<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.consumed.fetch_add(n as u64, Ordering::Relaxed);
+        self.reader.consume(n);
     }
 }
 

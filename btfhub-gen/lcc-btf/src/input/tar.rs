@@ -56,10 +56,8 @@ fn text(field: &[u8]) -> &[u8] {
 
 /// Octal digits between spaces and NULs, or GNU's big-endian number behind a byte 0x80.
 fn number(field: &[u8]) -> Option<u64> {
-    if field[0] == 0x80 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let fits = high[1..].iter().all(|&b| b == 0);
-        return fits.then(|| low.iter().fold(0, |n, &b| n << 8 | u64::from(b)));
+    if let [0x80, bytes @ ..] = field {
+        return bytes.iter().try_fold(0u64, |n, &b| n.checked_mul(256).map(|n| n + u64::from(b)));
     }
     let digits = field.trim_ascii_start();
     let digits = &digits[..digits.iter().position(|b| matches!(b, 0 | b' ')).unwrap_or(digits.len())];
@@ -300,6 +298,7 @@ mod tests {
     fn sizes_beyond_octal_are_read() {
         assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(8 << 30));
         assert_eq!(number(b"\x80\x01\0\0\0\0\0\0\0\0\0\0"), None);
+        assert_eq!(number(b"\x80\0\0\0\0\0\0\x07"), Some(7));
         assert_eq!(number(b"77777777777\0"), Some(0o77777777777));
         assert_eq!(number(b"  17 \0"), Some(15));
         assert_eq!(number(b"89\0"), None);
