@@ -1,0 +1,9 @@
+//! The program from outside: arguments in, files, texts and exit codes out.
+
+mod commands;
+mod errors;
+mod inputs;
+mod pipelines;
+mod results;
+mod resume;
+mod support;
