@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::words::kinds_compatible;
 use crate::index::essential_len;
 use crate::parse::Btf;
-use crate::raw::{Info, Kind, StrOffset, TypeId};
+use crate::raw::{Endian, Kind, StrOffset, TypeId};
 
 /// What relocations are resolved against: a kernel and the modules of interest.
 #[derive(Clone, Copy, Debug)]
@@ -124,13 +124,16 @@ impl Candidates {
         let (endian, first) = (btf.endian(), btf.first_id().0);
         let start = btf.str_start().0;
         let strings = btf.own_strings();
+        // The byte of the info word that has the kind.
+        let kind_at = if endian == Endian::Little { 7 } else { 4 };
         for (id, &at) in (first..).zip(&offsets[..btf.len()]) {
-            let Some(&[n0, n1, n2, n3, i0, i1, i2, i3]) = types.get(at as usize..).and_then(<[u8]>::first_chunk) else {
+            let Some(record) = types.get(at as usize..).and_then(<[u8]>::first_chunk::<8>) else { continue };
+            let kind = record[kind_at] & 0x7f;
+            if !filter.kinds[usize::from(kind)] {
                 continue;
-            };
-            let kind = Info(endian.u32([i0, i1, i2, i3])).kind();
-            let name = endian.u32([n0, n1, n2, n3]);
-            if !filter.has_kind(kind) || name == 0 {
+            }
+            let name = endian.u32([record[0], record[1], record[2], record[3]]);
+            if name == 0 {
                 continue;
             }
             let may_match = match name.checked_sub(start) {
@@ -142,7 +145,7 @@ impl Candidates {
             }
             let Ok(name) = btf.str_bytes(StrOffset(name)) else { continue };
             if let Some(found) = self.by_name.get_mut(&name[..essential_len(name)]) {
-                found.push((kind, Candidate { origin, id: TypeId(id) }));
+                found.push((Kind::from_raw(kind), Candidate { origin, id: TypeId(id) }));
             }
         }
     }
@@ -150,7 +153,8 @@ impl Candidates {
 
 /// What cheaply rules most types out: their kind, then a hash of the first three bytes of their name.
 struct Filter {
-    kinds: u32,
+    /// By the kind's number.
+    kinds: [bool; 128],
     /// For names of one or two bytes: by the first byte.
     short: [bool; 256],
     /// For longer ones: a bit set by the hash of three bytes.
@@ -159,7 +163,7 @@ struct Filter {
 
 impl Default for Filter {
     fn default() -> Filter {
-        Filter { kinds: 0, short: [false; 256], long: Box::new([0; Filter::BITS / 64]) }
+        Filter { kinds: [false; 128], short: [false; 256], long: Box::new([0; Filter::BITS / 64]) }
     }
 }
 
@@ -167,8 +171,10 @@ impl Filter {
     const BITS: usize = 1 << 14;
 
     fn add(&mut self, essential: &[u8], kind: Kind) {
-        self.kinds |=
-            if kind.is_enum() { Filter::bit(Kind::Enum) | Filter::bit(Kind::Enum64) } else { Filter::bit(kind) };
+        let same_family: &[Kind] = if kind.is_enum() { &[Kind::Enum, Kind::Enum64] } else { &[kind] };
+        for kind in same_family {
+            self.kinds[usize::from(kind.raw() & 0x7f)] = true;
+        }
         match *essential {
             [a, b, c, ..] => {
                 let hash = Filter::hash(a, b, c);
@@ -179,18 +185,9 @@ impl Filter {
         }
     }
 
-    fn bit(kind: Kind) -> u32 {
-        1u32.checked_shl(kind.raw().into()).unwrap_or(0)
-    }
-
     fn hash(a: u8, b: u8, c: u8) -> usize {
         let bytes = u32::from_le_bytes([a, b, c, 0]);
         (bytes.wrapping_mul(0x9e37_79b1) >> (32 - Filter::BITS.trailing_zeros())) as usize
-    }
-
-    #[inline]
-    fn has_kind(&self, kind: Kind) -> bool {
-        self.kinds & Filter::bit(kind) != 0
     }
 
     /// `name` may have anything behind its terminating NUL.
