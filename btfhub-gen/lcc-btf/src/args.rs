@@ -43,6 +43,8 @@ pub enum Command {
     Dump(Dump),
     /// Print where the members of a struct are, their sizes, and the holes between them
     Layout(Layout),
+    /// Print what changed from one kernel to another: types, functions, variables
+    Diff(Diff),
     /// Merge packs and folders into one
     Merge(Merge),
     /// List, read and check packs
@@ -280,6 +282,9 @@ pub struct Layout {
     /// As which tool prints it
     #[arg(long, value_enum, default_value_t = Style::Gdb)]
     pub style: Style,
+    /// Print JSON
+    #[arg(long, conflicts_with = "style")]
+    pub json: bool,
     /// Bytes of a cache line, whose boundaries pahole's style marks
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..), value_name = "BYTES")]
     pub cacheline: u32,
@@ -295,6 +300,28 @@ pub enum Style {
     Gdb,
     /// As `pahole`, with cache lines
     Pahole,
+}
+
+/// Print what changed from one kernel to another: types, functions, variables.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("{KERNEL_HELP}\n\nHere also a module, or a BPF object.\n\n\
+Exit status: 0 nothing differs, 1 something does, 2 an error."))]
+pub struct Diff {
+    /// The kernel before
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The kernel after
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Only these names: `NAME`, or `struct NAME`, `func NAME` and so on, with the words that the output has
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the types are read
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 /// Merge packs and folders into one.

@@ -1,5 +1,6 @@
 //! The subcommands: each calls the library and says what came of it.
 
+pub mod diff;
 pub mod dump;
 pub mod r#gen;
 pub mod layout;
@@ -37,6 +38,7 @@ pub fn run(args: crate::args::Args) -> Result<ExitCode> {
     let verbose = args.verbose;
     match args.command {
         Command::Gen(args) => r#gen::run(&args, verbose),
+        Command::Diff(args) => diff::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Layout(args) => layout::run(&args),
         Command::Merge(args) => merge::run(&args),

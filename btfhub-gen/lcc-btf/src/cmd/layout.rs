@@ -14,6 +14,7 @@ use crate::types::{named, read};
 /// An input cannot be read, or the type has no layout.
 pub fn run(args: &Layout) -> Result<ExitCode> {
     let mut missing = false;
+    let mut all = Vec::new();
     for kernel in &args.kernels {
         let btf = read(kernel, &super::dump::reading(&args.reading))?;
         let name = || format!("{}: {}", kernel.display(), args.name);
@@ -22,6 +23,10 @@ pub fn run(args: &Layout) -> Result<ExitCode> {
         let mut reason = None;
         for id in ids {
             match layout::of(&btf, id) {
+                Ok(layout) if args.json => {
+                    all.push(serde_json::json!({ "kernel": kernel.display().to_string(), "layout": layout }));
+                    text.push('\n');
+                }
                 Ok(layout) => {
                     text.push_str(&match args.style {
                         Style::Gdb => gdb::listing(&layout),
@@ -35,6 +40,7 @@ pub fn run(args: &Layout) -> Result<ExitCode> {
             }
         }
         match reason {
+            _ if args.json && !text.is_empty() => {}
             _ if !text.is_empty() => {
                 if args.kernels.len() > 1 {
                     text.insert_str(0, &format!("{}:\n", kernel.display()));
@@ -50,6 +56,9 @@ pub fn run(args: &Layout) -> Result<ExitCode> {
                 missing = true;
             }
         }
+    }
+    if args.json {
+        super::print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
     }
     Ok(ExitCode::from(u8::from(missing)))
 }

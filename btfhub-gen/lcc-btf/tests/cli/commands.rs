@@ -50,6 +50,33 @@ fn layouts_are_printed() {
 }
 
 #[test]
+fn a_layout_is_json() {
+    let dir = TempDir::new().unwrap();
+    kernel(&dir.path().join("a"), RELEASE, 1);
+    let ran = lcc_expect(dir.path(), &["layout", "cred", "a", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&json[0]["kernel"], &json[0]["layout"]["name"]), (&"a".into(), &"cred".into()));
+    assert_eq!(json[0]["layout"]["fields"][1]["name"], "gid");
+}
+
+#[test]
+fn differences_are_printed() {
+    let dir = TempDir::new().unwrap();
+    for (name, variant) in [("a", 1), ("b", 2), ("c", 3)] {
+        kernel(&dir.path().join(name), RELEASE, variant);
+    }
+    lcc_expect(dir.path(), &["gen", "a", "-o", "a.btf"], 0);
+    let same = lcc_expect(dir.path(), &["diff", "a", "a.btf"], 0);
+    assert_eq!(same.stdout, "");
+    check_golden("diff.txt", &lcc_expect(dir.path(), &["diff", "a.btf", "c"], 1).stdout);
+    lcc_expect(dir.path(), &["diff", "a", "c", "cred", "func handle"], 0);
+    let ran = lcc_expect(dir.path(), &["diff", "a", "b", "struct task_struct", "--json"], 1);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["entries"][0]["name"], "task_struct");
+    assert_eq!(json["entries"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn packs_are_listed_read_and_checked() {
     let dir = TempDir::new().unwrap();
     for n in 1..4 {
