@@ -48,7 +48,7 @@ pub(crate) fn surface(
         facts.global = exact().any(|symbol| symbol.global);
         facts.suffixes = function.suffixes.iter().map(|suffix| String::from_utf8_lossy(suffix).into_owned()).collect();
         let one = |found: Option<bool>, all: Option<bool>| if all.is_none() { found } else { all.max(found) };
-        facts.ftrace = exact().map(|symbol| text.is_traced(symbol.address)).fold(None, one);
+        facts.ftrace = exact().map(|symbol| text.is_traced(symbol.address, symbol.size)).fold(None, one);
         facts.blacklisted = exact().map(|symbol| text.is_blacklisted(symbol.address)).fold(None, one);
         facts.init = exact().next().is_some() && exact().all(|symbol| text.is_init(symbol.address));
         facts.btf = InBtf::Absent(Reason::NotInBtf);

@@ -12,6 +12,8 @@ use crate::sections::Places;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FunctionSymbol {
     pub(crate) address: u64,
+    /// Bytes of code; 0 when the table does not say.
+    pub(crate) size: u64,
     /// `.isra` or `.constprop` in the symbol's name: the compiler changed the parameters.
     pub(crate) transformed: bool,
     /// The symbol has the name and no suffix.
@@ -79,7 +81,9 @@ impl<'d> Symbols<'d> {
         for symbol in elf.symbols() {
             let Ok(name) = symbol.name_bytes() else { continue };
             match symbol.kind() {
-                SymbolKind::Text => symbols.add_function(name, places.address(&symbol), symbol.is_global()),
+                SymbolKind::Text => {
+                    symbols.add_function(name, (places.address(&symbol), symbol.size()), symbol.is_global())
+                }
                 SymbolKind::Data if percpu_index.is_some() && symbol.section_index() == percpu_index => {
                     symbols.percpu_objects.insert(name);
                 }
@@ -95,7 +99,7 @@ impl<'d> Symbols<'d> {
         symbols
     }
 
-    fn add_function(&mut self, name: &'d [u8], address: u64, global: bool) {
+    fn add_function(&mut self, name: &'d [u8], (address, size): (u64, u64), global: bool) {
         let dot = name.iter().position(|&byte| byte == b'.');
         let (stem, suffix) = name.split_at(dot.unwrap_or(name.len()));
         let has = |what: &[u8]| suffix.windows(what.len()).any(|window| window == what);
@@ -106,7 +110,7 @@ impl<'d> Symbols<'d> {
         // pieces of a function are no functions
         if !has(b".part") && !has(b".cold") {
             let transformed = has(b".isra") || has(b".constprop");
-            function.symbols.push(FunctionSymbol { address, transformed, exact: suffix.is_empty(), global });
+            function.symbols.push(FunctionSymbol { address, size, transformed, exact: suffix.is_empty(), global });
         }
     }
 }
@@ -121,7 +125,7 @@ mod tests {
         for (name, address) in
             [("a", 1), ("a.cold", 2), ("b.isra.0", 3), ("c.part.0", 4), ("d", 5), ("d", 6), ("e.constprop.0.isra.0", 7)]
         {
-            symbols.add_function(name.as_bytes(), address, false);
+            symbols.add_function(name.as_bytes(), (address, 16), false);
         }
         let get = |name: &str| &symbols.functions[name.as_bytes()];
         assert_eq!(get("a").symbols.len(), 1);

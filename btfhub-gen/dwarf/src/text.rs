@@ -33,7 +33,7 @@ pub(crate) const LANDMARKS: [&[u8]; 12] = [
     b"__entry_text_end",
 ];
 
-/// A call site lies this far behind its function's first byte at most: after `endbr64`, a BTI or patchable no-ops.
+/// A call site lies less than this far behind its function's first byte: after `endbr64`, a BTI or patchable no-ops.
 const PROLOGUE: u64 = 16;
 /// Or this far before it: arm64's tables name the no-ops that precede a function (`-fpatchable-function-entry=4,2`), and
 /// boot adjusts them (`ftrace_call_adjust`).
@@ -73,12 +73,14 @@ impl Text {
         self.blacklist.is_some()
     }
 
-    /// Whether ftrace has a call site at the entry of the function at `address`.
-    pub(crate) fn is_traced(&self, address: u64) -> Option<bool> {
+    /// Whether ftrace has a call site at the entry of the function of `size` bytes at `address`; 0 for an unknown size.
+    pub(crate) fn is_traced(&self, address: u64, size: u64) -> Option<bool> {
         let sites = self.call_sites.as_ref()?;
         let from = address.saturating_sub(BEFORE);
         let next = sites.partition_point(|&site| site < from);
-        Some(sites.get(next).is_some_and(|&site| site <= address.saturating_add(PROLOGUE)))
+        // a tiny function that is not traced ends before the call site of the next one
+        let end = address.saturating_add(if size == 0 { PROLOGUE } else { size.min(PROLOGUE) });
+        Some(sites.get(next).is_some_and(|&site| site < end))
     }
 
     pub(crate) fn is_blacklisted(&self, address: u64) -> Option<bool> {
@@ -129,4 +131,24 @@ fn words<'w, Elf: FileHeader<Endian = object::Endianness>>(
         let shift = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
         if little { bytes.iter().rev().fold(0, shift) } else { bytes.iter().fold(0, shift) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_site_belongs_to_the_function_that_it_is_in() {
+        let text = Text { call_sites: Some(vec![0x1010, 0x1024, 0x1038]), ..Text::default() };
+        for (address, size, traced) in [
+            (0x1000, 16, false), // the site at 0x1010 is the next function's
+            (0x1010, 16, true),
+            (0x1020, 16, true), // behind endbr64
+            (0x1040, 64, true), // before the function: no-ops that boot adjusts for
+            (0x1050, 64, false),
+        ] {
+            assert_eq!(text.is_traced(address, size), Some(traced), "{address:#x}");
+        }
+        assert_eq!(Text::default().is_traced(0x1000, 16), None);
+    }
 }
