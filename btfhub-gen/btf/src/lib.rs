@@ -6,6 +6,9 @@
 //! bytes ──parse──▶ Btf ──ty(id)──▶ types::Type ──▶ pure functions: resolve, dump, layout, diff, …
 //!   ▲                                   │
 //!   └────────── write::Builder ◀────────┘
+//!
+//! object ──ObjectFile──▶ relocations ──core_relo, against a Btf──▶ resolutions ──▶ report: the fate of each
+//!                                                                      └─minimize──▶ BTF with just what they need
 //! ```
 //!
 //! ```
