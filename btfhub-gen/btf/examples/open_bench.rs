@@ -35,6 +35,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     row("decode every type with its elements", fastest(|| decode(&btf)));
     row("write every record, strings at hand", fastest(|| records(&btf)));
     row("write every type again, strings interned", fastest(|| rewrite(&btf)));
+    row("raw listing", fastest(|| btf::dump::raw::listing(&btf).map(|text| text.len())));
+    row("JSON", fastest(|| btf::dump::json::document(&btf).map(|text| text.len())));
+    row("C header", fastest(|| btf::dump::c::header(&btf).map(|header| header.text.len())));
+    let copy = [&data[..], &[0]].concat();
+    let copy = Btf::parse(&copy)?;
+    row("differences from an equal one", fastest(|| btf::diff::diff(&btf, &copy).map(|d| d.entries.len())));
     row("btf-rs: open", fastest(|| btf_rs::Btf::from_bytes(&data).map(|_| ())));
     row(
         "btf-rs: open + find task_struct",

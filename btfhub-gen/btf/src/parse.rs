@@ -7,17 +7,12 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
+use crate::header::{HEADER, Header, STRINGS, check_strings, read_layout};
 use crate::index::NameIndex;
-use crate::raw::{
-    ByteSize, Endian, HEADER_LEN, HEADER_LEN_LAYOUT, Info, Kind, KindLayout, MAGIC, RECORD_LEN, StrOffset, TypeId,
-    VERSION,
-};
+use crate::raw::{ByteSize, Endian, Info, Kind, KindLayout, RECORD_LEN, StrOffset, TypeId};
 use crate::types::Type;
 
-const HEADER: &str = "BTF header";
 const TYPES: &str = "BTF types";
-const STRINGS: &str = "BTF strings";
-const LAYOUT: &str = "BTF layout";
 
 /// One BTF, raw or on top of a base. Cheap to open (record headers are scanned, nothing is decoded), shared freely between
 /// threads.
@@ -384,84 +379,6 @@ impl fmt::Debug for Btf<'_> {
             .field("str_len", &self.str_len())
             .finish_non_exhaustive()
     }
-}
-
-/// The header's sections as ranges of the file, checked to lie in it.
-struct Header {
-    endian: Endian,
-    types: Range<usize>,
-    strings: Range<usize>,
-    layout: Range<usize>,
-}
-
-impl Header {
-    fn read(data: &[u8]) -> Result<Header> {
-        let found = data[..data.len().min(2)].to_vec();
-        let endian = match *found {
-            [a, b] if u16::from_le_bytes([a, b]) == MAGIC => Endian::Little,
-            [a, b] if u16::from_be_bytes([a, b]) == MAGIC => Endian::Big,
-            _ => return Err(Error::Magic { found }),
-        };
-        let word = |at: usize| {
-            let short = || Error::format(HEADER, at, format!("header cut off: the file has {} bytes", data.len()));
-            endian.u32_at(data, at).ok_or_else(short)
-        };
-        let hdr_len = word(4)?;
-        if data[2] != VERSION {
-            return Err(Error::format(HEADER, 2u32, format!("version {} is not supported", data[2])));
-        }
-        if hdr_len < HEADER_LEN {
-            return Err(Error::format(HEADER, 4u32, format!("header length {hdr_len} is less than {HEADER_LEN}")));
-        }
-        if hdr_len as usize > data.len() {
-            let reason = format!("header length {hdr_len} exceeds the file's {} bytes", data.len());
-            return Err(Error::format(HEADER, 4u32, reason));
-        }
-        let section = |at: usize, name: &str| -> Result<Range<usize>> {
-            let (offset, len) = (word(at)?, word(at + 4)?);
-            let start = u64::from(hdr_len) + u64::from(offset);
-            let end = start + u64::from(len);
-            if end > data.len() as u64 {
-                let reason = format!("{name} section ends at {end}, beyond the file's {} bytes", data.len());
-                return Err(Error::format(HEADER, at, reason));
-            }
-            Ok(start as usize..end as usize)
-        };
-        let types = section(8, "type")?;
-        let strings = section(16, "string")?;
-        let mut layout = 0..0;
-        if hdr_len >= HEADER_LEN_LAYOUT && word(28)? != 0 {
-            layout = section(24, "layout")?;
-        }
-        if !(types.start - hdr_len as usize).is_multiple_of(4) {
-            return Err(Error::format(HEADER, 8u32, "type section is not aligned to 4 bytes"));
-        }
-        if types.start < strings.end && strings.start < types.end && !types.is_empty() && !strings.is_empty() {
-            return Err(Error::format(HEADER, 16u32, "type and string section overlap"));
-        }
-        Ok(Header { endian, types, strings, layout })
-    }
-}
-
-fn check_strings(strings: &[u8], split: bool) -> Result<()> {
-    match (strings.first(), strings.last()) {
-        (None, _) if split => Ok(()),
-        (None, _) => Err(Error::format(STRINGS, 0u32, "section is empty")),
-        (Some(&first), _) if first != 0 && !split => Err(Error::format(
-            STRINGS,
-            0u32,
-            "section does not start with the empty string; is this split BTF without its base?",
-        )),
-        (_, Some(&last)) if last != 0 => Err(Error::format(STRINGS, strings.len() - 1, "last string has no end")),
-        _ => Ok(()),
-    }
-}
-
-fn read_layout(section: &[u8]) -> Result<Vec<KindLayout>> {
-    if !section.len().is_multiple_of(4) {
-        return Err(Error::format(LAYOUT, 0u32, format!("length {} is not a multiple of 4", section.len())));
-    }
-    Ok(section.chunks_exact(4).map(|entry| KindLayout { info_size: entry[0], element_size: entry[1] }).collect())
 }
 
 /// Fills `offsets` with the start of every record and the end of the last. `Ok(Some(kind))` where an unknown kind stopped it.

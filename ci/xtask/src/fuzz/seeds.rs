@@ -71,5 +71,9 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
         let detached = format!("--btf_encode_detached={}", btf.join(format!("pahole-{source}")).display());
         process::run(process::command("pahole", &sources).args(["-J", &detached]).arg(from(source)))?;
     }
+    let text = folder("btf_text")?;
+    for name in ["big-endian", "little-endian", "pahole-v5", "pahole-v5-big-endian"] {
+        std::fs::copy(btf.join(name), text.join(name)).context("copy a seed")?;
+    }
     Ok(())
 }
