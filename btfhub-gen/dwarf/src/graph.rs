@@ -141,6 +141,7 @@ impl Graph {
         self.environments = environments(merged, &self.affected, ambiguous, &mut edges, units);
         for (unit, definitions) in &merged.environments {
             let position = units.get(*unit as usize).map_or(0, Unit::position);
+            let mut settled = FxHashMap::default();
             for &definition in definitions {
                 if !self.is_affected(definition) {
                     continue;
@@ -156,24 +157,10 @@ impl Graph {
                     continue;
                 }
                 let candidates = self.classes_of.get(&definition).cloned().unwrap_or_default();
-                let found = candidates.into_iter().find_map(|class| {
-                    let mut trial = Trial::default();
-                    let representative = self.classes[class.0 as usize].unit;
-                    self.agree(&mut edges, &mut trial, representative, *unit, definition).then_some((class, trial))
-                });
+                let found = candidates.into_iter().find(|&class| self.agrees(&mut edges, &mut settled, class, *unit));
                 match found {
-                    Some((class, trial)) => {
+                    Some(class) => {
                         self.occurrences.insert((*unit, definition), class);
-                        for (seen, slot, target) in trial.bindings {
-                            let holder = self.occurrences.get(&(trial.representative, seen)).copied();
-                            let holder = if seen == definition { Some(class) } else { holder };
-                            let holder =
-                                holder.or_else(|| self.classes_of.get(&seen).and_then(|all| all.first().copied()));
-                            if let Some(holder) = holder {
-                                let bindings = &mut self.classes[holder.0 as usize].bindings;
-                                bindings.entry(slot).or_insert(target);
-                            }
-                        }
                     }
                     None => {
                         let first = !self.classes_of.contains_key(&definition);
@@ -193,40 +180,104 @@ impl Graph {
         class
     }
 
-    /// Whether a definition's graph in unit `b` agrees with that in unit `a`.
-    fn agree(&self, edges: &mut Edges<'_>, trial: &mut Trial, a: u32, b: u32, definition: NodeId) -> bool {
-        trial.representative = a;
-        if a == b {
-            return true;
+    /// Whether what the unit means by a class's definition, and by all that it leads to, agrees with the class. If so,
+    /// the class learns what the unit knows and it did not. `settled` holds the answers for this unit.
+    fn agrees(
+        &mut self,
+        edges: &mut Edges<'_>,
+        settled: &mut FxHashMap<Place, bool>,
+        class: ClassId,
+        unit: u32,
+    ) -> bool {
+        let Some(environment) = self.environments.get(&unit) else { return true };
+        let root = Place::Class(class);
+        if let Some(&answer) = settled.get(&root) {
+            return answer;
         }
-        let (empty_a, empty_b) = (FxHashMap::default(), FxHashMap::default());
-        let in_a = self.environments.get(&a).unwrap_or(&empty_a);
-        let in_b = self.environments.get(&b).unwrap_or(&empty_b);
-        let mut open = vec![definition];
-        trial.seen.insert(definition);
-        while let Some(definition) = open.pop() {
-            for &slot in edges.of(definition, &self.affected).iter() {
-                match (in_a.get(&slot), in_b.get(&slot)) {
-                    (Some((_, one)), Some((_, other))) if one != other => return false,
-                    (Some(&(_, same)), Some(_)) => {
-                        if self.is_affected(same) && trial.seen.insert(same) {
-                            open.push(same);
-                        }
-                    }
-                    (None, Some(&target)) => trial.bindings.push((definition, slot, target)),
-                    (Some(_), None) | (None, None) => {}
+        // most classes that do not agree do not at the first step
+        let differs = |&slot: &NodeId| match (environment.get(&slot), self.held(root, slot)) {
+            (Some(&(_, meant)), Some((holder, held))) => {
+                held != meant || settled.get(&self.place(holder, held)) == Some(&false)
+            }
+            _ => false,
+        };
+        if edges.of(self.definition_of(root), &self.affected).iter().any(differs) {
+            settled.insert(root, false);
+            return false;
+        }
+        let mut seen = FxHashSet::from_iter([root]);
+        let mut path = vec![(root, edges.of(self.definition_of(root), &self.affected), 0)];
+        while let Some((place, slots, next)) = path.last_mut() {
+            let Some(&slot) = slots.get(*next) else {
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let (Some(&(_, meant)), Some((holder, held))) = (environment.get(&slot), self.held(*place, slot)) else {
+                continue;
+            };
+            let target = self.place(holder, held);
+            let known = if held == meant { settled.get(&target).copied() } else { Some(false) };
+            match known {
+                // all that lead here lead to the disagreement
+                Some(false) => {
+                    settled.extend(path.into_iter().map(|(place, ..)| (place, false)));
+                    return false;
+                }
+                None if self.is_affected(held) && seen.insert(target) => {
+                    path.push((target, edges.of(held, &self.affected), 0));
+                }
+                _ => {}
+            }
+        }
+        let mut learned = Vec::new();
+        for &place in &seen {
+            settled.insert(place, true);
+            let Place::Class(class) = place else { continue };
+            for &slot in edges.of(self.definition_of(place), &self.affected).iter() {
+                if let (Some(&meant), None) = (environment.get(&slot), self.held(place, slot)) {
+                    learned.push((class, slot, meant));
                 }
             }
         }
+        for (class, slot, meant) in learned {
+            self.classes[class.0 as usize].bindings.insert(slot, meant);
+        }
         true
+    }
+
+    /// The definition that a place's slot is known to stand for, and the unit that holds it.
+    fn held(&self, place: Place, slot: NodeId) -> Option<(u32, NodeId)> {
+        let (unit, bindings) = match place {
+            Place::Class(class) => {
+                let class = &self.classes[class.0 as usize];
+                (class.unit, Some(&class.bindings))
+            }
+            Place::Occurrence(unit, _) => (unit, None),
+        };
+        let own = self.environments.get(&unit).and_then(|environment| environment.get(&slot));
+        own.or_else(|| bindings?.get(&slot)).copied()
+    }
+
+    fn place(&self, unit: u32, definition: NodeId) -> Place {
+        self.occurrences
+            .get(&(unit, definition))
+            .map_or(Place::Occurrence(unit, definition), |&class| Place::Class(class))
+    }
+
+    fn definition_of(&self, place: Place) -> NodeId {
+        match place {
+            Place::Class(class) => self.classes[class.0 as usize].definition,
+            Place::Occurrence(_, definition) => definition,
+        }
     }
 }
 
-#[derive(Default)]
-struct Trial {
-    representative: u32,
-    seen: FxHashSet<NodeId>,
-    bindings: Vec<(NodeId, NodeId, (u32, NodeId))>,
+/// A definition as it stands somewhere: a class, or what will be one, in a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Class(ClassId),
+    Occurrence(u32, NodeId),
 }
 
 /// The affected slots that a definition refers to, through unnamed types.

@@ -29,9 +29,13 @@ pub(crate) fn describe_types(btf: &Btf<'_>) -> Vec<String> {
 
 struct Describer<'b, 'd> {
     btf: &'b Btf<'d>,
-    /// Numbers of the types that share kind and name with another, from 1 in the order of the file.
+    /// Numbers of the types that share kind and name with another, from 1, ordered by what the types are: the same
+    /// whatever their order in the file.
     numbers: HashMap<TypeId, usize>,
 }
+
+/// Rounds of telling types of one name apart by what they refer to.
+const ROUNDS: usize = 12;
 
 impl<'b, 'd> Describer<'b, 'd> {
     fn new(btf: &'b Btf<'d>) -> Self {
@@ -49,9 +53,26 @@ impl<'b, 'd> Describer<'b, 'd> {
                 same.entry((kind, ty.name())).or_default().push(id);
             }
         }
-        let several = same.into_values().filter(|ids| ids.len() > 1);
-        let numbers = several.flat_map(|ids| ids.into_iter().enumerate().map(|(at, id)| (id, at + 1))).collect();
-        Describer { btf, numbers }
+        same.retain(|_, ids| ids.len() > 1);
+        let mut describer = Describer { btf, numbers: HashMap::new() };
+        // each round compares what the round before could not tell apart
+        for _ in 0..ROUNDS {
+            let mut numbers = HashMap::new();
+            for ids in same.values() {
+                let block = |id: TypeId| describer.block(id).unwrap_or_default();
+                let body = |id: TypeId| block(id).split_once(['\n', '=']).map(|(_, body)| body.to_owned());
+                let mut ordered: Vec<_> = ids.iter().map(|&id| (describer.numbers.get(&id), body(id), id)).collect();
+                ordered.sort();
+                let mut number = 0;
+                for (at, (before, body, id)) in ordered.iter().enumerate() {
+                    let is_new = at == 0 || (&ordered[at - 1].0, &ordered[at - 1].1) != (before, body);
+                    number += usize::from(is_new);
+                    numbers.insert(*id, number);
+                }
+            }
+            describer.numbers = numbers;
+        }
+        describer
     }
 
     fn label(&self, id: TypeId, name: &str) -> String {

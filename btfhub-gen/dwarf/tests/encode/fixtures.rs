@@ -182,6 +182,21 @@ fixtures! {
         ["gcc -gdwarf-4 -fdebug-types-section -c {src}/types.c -o out"];
     types_type_units_version5: OURS, "types-gcc-type-units",
         ["gcc -gdwarf-5 -fdebug-types-section -c {src}/types.c -o out"];
+    // who declares `struct target` and who defines which; pahole picks one for those who only declare it
+    declarations: OURS, "declarations", [
+        "gcc -g -DUNIT=1 -c {src}/declarations.c -o 1.o",
+        "gcc -g -DUNIT=2 -DTARGET=1 -c {src}/declarations.c -o 2.o",
+        "gcc -g -DUNIT=3 -DTARGET=2 -c {src}/declarations.c -o 3.o",
+        "gcc -g -DUNIT=4 -c {src}/declarations.c -o 4.o",
+        "gcc -g -DUNIT=5 -DTARGET=2 -c {src}/declarations.c -o 5.o",
+        "gcc -nostdlib -static -Wl,-e,user_1 1.o 2.o 3.o 4.o 5.o -o out",
+    ];
+    declarations_the_other_way: OURS, "declarations-the-other-way", [
+        "gcc -g -DUNIT=1 -DTARGET=1 -c {src}/declarations.c -o 1.o",
+        "gcc -g -DUNIT=2 -DTARGET=2 -c {src}/declarations.c -o 2.o",
+        "gcc -g -DUNIT=3 -c {src}/declarations.c -o 3.o",
+        "gcc -nostdlib -static -Wl,-e,user_1 1.o 2.o 3.o -o out",
+    ];
     // one signature for both `uses_ring`: the linker keeps the first
     units_type_units: OURS, "units-type-units", [
         "gcc -g -O2 -fdebug-types-section -c {src}/unit_a.c -o a.o",
