@@ -67,17 +67,28 @@ pub(crate) struct Table {
     pub(crate) constants: Vec<i64>,
     /// The table that is held: of which file, at which offset, for which encoding.
     key: Option<(bool, u64, Encoding)>,
+    /// Bytes read so far, of all tables.
+    read: u64,
 }
 
-const DENSE: u64 = 1 << 16;
+/// Codes this far beyond the number of abbreviations before them do not go to the dense table.
+const GAP: u64 = 128;
+
+/// DWARF and its extensions know far fewer attributes, and an entry may have each once.
+const MOST_ATTRIBUTES: usize = 500;
+
+/// Bytes of abbreviations that are read, for each byte that there is and beyond this much, until it is clear that the
+/// input was made to have them read again and again.
+const MOST_READINGS: u64 = 256;
+const FREE_READING: u64 = 64 << 20;
 
 impl Table {
     #[inline(always)]
     pub(crate) fn get(&self, code: u64) -> Option<Abbrev> {
         match usize::try_from(code).ok().and_then(|code| self.dense.get(code)) {
-            Some(found) => *found,
-            None if self.sparse.is_empty() => None,
-            None => self.sparse.get(&code).copied(),
+            Some(Some(found)) => Some(*found),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.get(&code).copied(),
         }
     }
 
@@ -131,20 +142,32 @@ impl Table {
                 } else {
                     0
                 };
+                if attributes.len() == MOST_ATTRIBUTES {
+                    let what = format!("abbreviation {code} has more than {MOST_ATTRIBUTES} attributes");
+                    return Err(at.malformed(here, what));
+                }
                 attributes.push(Op { at: u16::try_from(name).map_or(At::Skip, at_of), form, arg });
             }
             let ops = self.compile(&attributes, encoding, |at| wanted(tag, at));
             let skips = self.compile(&attributes, encoding, |at| at == At::Sibling);
             let abbrev = Abbrev { tag, children, ops, skips };
-            if code < DENSE {
+            if self.get(code).is_some() {
+                continue;
+            }
+            if code < self.dense.len() as u64 + GAP {
                 let code = code as usize;
                 if self.dense.len() <= code {
                     self.dense.resize(code + 1, None);
                 }
-                self.dense[code].get_or_insert(abbrev);
+                self.dense[code] = Some(abbrev);
             } else {
-                self.sparse.entry(code).or_insert(abbrev);
+                self.sparse.insert(code, abbrev);
             }
+        }
+        self.read += (at.pos() - start) as u64;
+        if self.read > FREE_READING + MOST_READINGS * at.len() as u64 {
+            let what = format!("units that have {} bytes of abbreviations read, again and again", self.read);
+            return Err(at.malformed(start, what));
         }
         self.key = key;
         Ok(())

@@ -37,6 +37,11 @@ impl<'d> Cursor<'d> {
         self.pos
     }
 
+    /// Where the readable bytes end.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len()
+    }
+
     /// The section that the position is in.
     pub(crate) fn section(&self) -> SectionName {
         self.section

@@ -306,9 +306,16 @@ impl<'f, 'd> Job<'f, 'd> {
             open.dedup();
             let by_unit = open.chunk_by(|a, b| unit_of(self.units, *a) == unit_of(self.units, *b));
             for wanted in by_unit {
-                let Some(at) = unit_of(self.units, wanted[0]) else { continue };
-                let unit = &self.units[at];
                 let Elsewhere { worker, found: found_at } = &mut found;
+                let Some(at) = unit_of(self.units, wanted[0]) else {
+                    for &entry in wanted {
+                        let message = "a reference from some unit leads here, where no unit is; written as void";
+                        worker.diagnostics.push(Diagnostic { offset: entry.offset, message: message.to_owned() });
+                        found_at.insert(entry, (NameId(0), VOID));
+                    }
+                    continue;
+                };
+                let unit = &self.units[at];
                 reader.read(unit, &mut entries, &mut worker.names, &mut worker.diagnostics, |_| false)?;
                 worker.begin(&entries);
                 let context = self.context(&entries, unit, at);

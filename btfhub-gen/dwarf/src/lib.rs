@@ -20,6 +20,7 @@ mod environment;
 mod error;
 mod graph;
 mod kfuncs;
+mod layout;
 mod locations;
 mod merge;
 mod names;

@@ -61,6 +61,9 @@ pub(crate) fn place(
     Ok(place)
 }
 
+/// Entries of a location list that are looked at; real lists are shorter by far.
+const MOST_LOCATIONS: u32 = 1000;
+
 /// A list of `.debug_loc` (DWARF 2 to 4).
 fn old_list<'d>(mut at: Cursor<'d>, encoding: Encoding, mut each: impl FnMut(u32, &'d [u8]) -> bool) -> Result<()> {
     let largest = if encoding.address_size == 8 { u64::MAX } else { (1 << (8 * u32::from(encoding.address_size))) - 1 };
@@ -76,10 +79,10 @@ fn old_list<'d>(mut at: Cursor<'d>, encoding: Encoding, mut each: impl FnMut(u32
         }
         let length = at.u16()?;
         let expression = at.bytes(usize::from(length))?;
-        if !each(number, expression) {
+        number += 1;
+        if !each(number - 1, expression) || number == MOST_LOCATIONS {
             return Ok(());
         }
-        number += 1;
     }
 }
 
@@ -126,10 +129,10 @@ fn list<'d>(mut at: Cursor<'d>, encoding: Encoding, mut each: impl FnMut(u32, &'
         }
         let length = at.uleb()?;
         let expression = at.bytes(usize::try_from(length).unwrap_or(usize::MAX))?;
-        if !each(number, expression) {
+        number += 1;
+        if !each(number - 1, expression) || number == MOST_LOCATIONS {
             return Ok(());
         }
-        number += 1;
     }
 }
 

@@ -75,6 +75,9 @@ impl Places {
     }
 }
 
+/// The kernel takes no longer name: KSYM_NAME_LEN with its terminating zero (include/linux/kallsyms.h, Linux 6.1).
+const LONGEST_NAME: usize = 511;
+
 /// One section's bytes.
 pub(crate) struct Section<'d> {
     pub(crate) name: SectionName,
@@ -86,10 +89,13 @@ impl Section<'_> {
         Cursor::new(&self.data, pos, big, self.name)
     }
 
-    /// The zero-terminated string at `offset`.
+    /// The zero-terminated string at `offset`, cut at [`LONGEST_NAME`].
     pub(crate) fn string(&self, offset: u64, big: bool) -> Result<&[u8]> {
         let pos = usize::try_from(offset).unwrap_or(usize::MAX);
-        self.at(pos, big).cstr()
+        match self.data.get(pos..).and_then(|rest| rest.get(..LONGEST_NAME)) {
+            Some(start) if !start.contains(&0) => Ok(start),
+            _ => self.at(pos, big).cstr(),
+        }
     }
 }
 
@@ -239,7 +245,13 @@ fn section<'d, Elf: FileHeader<Endian = object::Endianness>>(
         [one] => contents(elf, one, label, decompress, places)?,
         several if elf.kind() == object::ObjectKind::Relocatable => {
             let mut all = Vec::new();
+            let mut in_file = 0u64;
             for part in several {
+                in_file = in_file.saturating_add(part.size());
+                if in_file > elf.data().len() as u64 {
+                    let what = "the sections of this name are larger than the file".to_owned();
+                    return Err(Error::Malformed { section: label, offset: all.len() as u64, what });
+                }
                 all.extend_from_slice(&contents(elf, part, label, decompress, places)?);
             }
             Cow::Owned(all)

@@ -3,11 +3,14 @@
 //! A FUNC promises fentry that the parameters are where the calling convention puts them, and that the name is one
 //! function (dwarves, `btf_encoder.c`, versions 1.24 to 1.32).
 
+use rustc_hash::FxHashSet;
+
 use crate::convert::{FunctionState, Marks};
-use crate::graph::{Graph, Resolved, View};
+use crate::graph::{Graph, View};
+use crate::layout::Layout;
 use crate::merge::Merged;
 use crate::names::NameId;
-use crate::nodes::{NodeId, NodeKind, Nodes, SlotKind, VOID, head, slot_kind};
+use crate::nodes::{NodeId, NodeKind, Nodes, VOID, head};
 use crate::symbols::{Function, Symbols};
 
 /// Why a function of the symbol table has no FUNC.
@@ -70,6 +73,7 @@ pub(crate) fn select(
     let mut order: Vec<usize> = (0..merged.functions.len()).collect();
     let name = |&at: &usize| merged.names.get(merged.functions[at].name);
     order.sort_by(|a, b| name(a).cmp(name(b)).then(a.cmp(b)));
+    let layout = Layout::new(&merged.nodes, graph, address_size);
     let (mut selected, mut decisions) = (Vec::new(), Vec::new());
     for group in order.chunk_by(|a, b| merged.functions[*a].name == merged.functions[*b].name) {
         let first = &merged.functions[group[0]];
@@ -78,7 +82,7 @@ pub(crate) fn select(
             continue;
         }
         let canonical = canonical(group, merged, symbol);
-        let dropped = dropped(group, canonical, merged, prototypes, graph, symbol, registers, address_size);
+        let dropped = dropped(group, canonical, merged, prototypes, symbol, registers, &layout);
         decisions.push(Decision { name: first.name, dropped });
         if dropped.is_none() {
             let function = &merged.functions[canonical];
@@ -114,16 +118,14 @@ fn canonical(group: &[usize], merged: &Merged<'_>, symbol: &Function<'_>) -> usi
     candidates.find(|&at| !is_transformed(&merged.functions[at], symbol)).or(first).unwrap_or(group[0])
 }
 
-#[expect(clippy::too_many_arguments, reason = "the facts of one decision; no two of them belong together elsewhere")]
 fn dropped(
     group: &[usize],
     canonical: usize,
     merged: &Merged<'_>,
     prototypes: &[NodeId],
-    graph: &Graph,
     symbol: &Function<'_>,
     registers: usize,
-    address_size: u32,
+    layout: &Layout<'_>,
 ) -> Option<Dropped> {
     let states = || group.iter().map(|&at| &merged.functions[at]);
     if symbol.ambiguous() {
@@ -135,7 +137,6 @@ fn dropped(
     if states().any(|state| state.marks.reordered) {
         return Some(Dropped::Reordered);
     }
-    let layout = Layout { nodes: &merged.nodes, graph, address_size };
     let uncertain = |state: &FunctionState| {
         let parameters = &merged.parameters[state.parameters.0 as usize..state.parameters.1 as usize];
         let on_stack = parameters.get(registers..).unwrap_or(&[]);
@@ -148,14 +149,16 @@ fn dropped(
         return Some(Dropped::UnexpectedRegister);
     }
     let (first, rest) = group.split_first()?;
-    if rest.iter().any(|&at| !agree(&merged.nodes, prototypes[*first], prototypes[at])) {
+    let mut seen = FxHashSet::default();
+    if rest.iter().any(|&at| !agree(&merged.nodes, prototypes[*first], prototypes[at], &mut seen)) {
         return Some(Dropped::InconsistentPrototype);
     }
     None
 }
 
 /// Whether two types match as parameters: by names, a declaration being as good as a definition, const of no account.
-fn agree(nodes: &Nodes, a: NodeId, b: NodeId) -> bool {
+/// Pairs of prototypes that were `seen` are not looked at again: they match, or the answer is no in any case.
+fn agree(nodes: &Nodes, a: NodeId, b: NodeId, seen: &mut FxHashSet<(NodeId, NodeId)>) -> bool {
     let (mut a, mut b) = (a, b);
     loop {
         if a == b {
@@ -190,85 +193,14 @@ fn agree(nodes: &Nodes, a: NodeId, b: NodeId) -> bool {
                 }
                 (a, b) = (NodeId(one[1]), NodeId(other[1]));
             }
+            NodeKind::Prototype if !seen.insert((a, b)) => return true,
             NodeKind::Prototype => {
                 let types =
                     |words: &[u32]| -> Vec<NodeId> { words[1..].iter().step_by(2).map(|&ty| NodeId(ty)).collect() };
                 let (one, other) = (types(one), types(other));
-                return one.len() == other.len() && one.iter().zip(&other).all(|(&a, &b)| agree(nodes, a, b));
+                return one.len() == other.len() && one.iter().zip(&other).all(|(&a, &b)| agree(nodes, a, b, seen));
             }
             NodeKind::Void | NodeKind::Extern => return false,
         }
-    }
-}
-
-/// Sizes and alignments of types.
-pub(crate) struct Layout<'a> {
-    pub(crate) nodes: &'a Nodes,
-    pub(crate) graph: &'a Graph,
-    pub(crate) address_size: u32,
-}
-
-const DEEPEST: u32 = 64;
-
-impl Layout<'_> {
-    fn definition(&self, slot: NodeId, view: View) -> Option<(NodeId, View)> {
-        match self.graph.resolve(slot, view, true) {
-            Resolved::Definition(definition) => Some((definition, view)),
-            Resolved::Class(class) => Some((self.graph.classes[class.0 as usize].definition, View::Class(class))),
-            Resolved::Forward => None,
-        }
-    }
-
-    /// Bytes of a type; 0 when it has none.
-    pub(crate) fn size(&self, node: NodeId, view: View) -> u64 {
-        self.measure(node, view, DEEPEST).0
-    }
-
-    /// Bytes and natural alignment of a type.
-    fn measure(&self, node: NodeId, view: View, depth: u32) -> (u64, u64) {
-        let words = self.nodes.words(node);
-        if depth == 0 {
-            return (0, 1);
-        }
-        match self.nodes.kind(node) {
-            NodeKind::Void | NodeKind::Prototype | NodeKind::Extern => (0, 1),
-            NodeKind::Int | NodeKind::Float | NodeKind::Enum => (u64::from(words[2]), u64::from(words[2]).clamp(1, 16)),
-            NodeKind::Pointer => (u64::from(self.address_size), u64::from(self.address_size)),
-            NodeKind::Const | NodeKind::Volatile | NodeKind::Restrict => {
-                self.measure(NodeId(words[1]), view, depth - 1)
-            }
-            NodeKind::Typedef | NodeKind::TypeTag => self.measure(NodeId(words[2]), view, depth - 1),
-            NodeKind::Array => {
-                let (size, align) = self.measure(NodeId(words[1]), view, depth - 1);
-                (size.saturating_mul(u64::from(words[2])), align)
-            }
-            NodeKind::Slot => match self.definition(node, view) {
-                Some((definition, view)) => self.measure(definition, view, depth - 1),
-                None => (0, 1),
-            },
-            NodeKind::Struct | NodeKind::Union => {
-                let members = words[3..].chunks_exact(4);
-                let align = members.map(|member| self.measure(NodeId(member[1]), view, depth - 1).1).max();
-                (u64::from(words[2]), align.unwrap_or(1))
-            }
-        }
-    }
-
-    /// A named struct, by value, with a member off its natural alignment.
-    fn is_packed(&self, node: NodeId, view: View) -> bool {
-        if self.nodes.kind(node) != NodeKind::Slot || slot_kind(self.nodes.words(node)[0]) != SlotKind::Struct {
-            return false;
-        }
-        let Some((definition, view)) = self.definition(node, view) else { return false };
-        let words = self.nodes.words(definition);
-        let mut largest = 1;
-        for member in words[3..].chunks_exact(4) {
-            let (_, align) = self.measure(NodeId(member[1]), view, DEEPEST);
-            if member[3] == 0 && u64::from(member[2]) % (align * 8) != 0 {
-                return true;
-            }
-            largest = largest.max(align);
-        }
-        u64::from(words[2]) % largest != 0
     }
 }

@@ -11,12 +11,13 @@ use crate::base::{BASE_UNIT, Base};
 use crate::error::{Error, Result};
 use crate::graph::{ClassId, Graph, Resolved, View};
 use crate::kfuncs::Kfunc;
+use crate::layout::Layout;
 use crate::merge::Merged;
 use crate::names::NameId;
 use crate::nodes::{
     NO_ENTRY, NodeId, NodeKind, SlotKind, VOID, head, kind_of, references, slot_kind, slot_of, slot_words,
 };
-use crate::select::{Layout, Selected};
+use crate::select::Selected;
 use crate::symbols::PERCPU_SECTION;
 use crate::unit::Unit;
 
@@ -470,7 +471,7 @@ impl<'a, 'f> Writer<'a, 'f> {
     /// The per-CPU variables with their types, by their offset.
     fn variables(&mut self) -> Vec<(usize, u32, u32)> {
         let merged = self.merged;
-        let layout = Layout { nodes: &merged.nodes, graph: self.graph, address_size: self.address_size };
+        let layout = Layout::new(&merged.nodes, self.graph, self.address_size);
         let mut sized: Vec<(usize, u32, u32)> = Vec::new();
         for (at, variable) in merged.variables.iter().enumerate() {
             let size = layout.size(variable.ty, View::Unit(variable.unit));
