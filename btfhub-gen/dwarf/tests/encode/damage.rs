@@ -96,7 +96,7 @@ fn check(name: &str, variants: usize) {
         // a compressed section may have grown a thousandfold by its header
         let most = (16 << 20) + 64 * size + if name.contains("zlib") || name.contains("zstd") { 600 * size } else { 0 };
         assert!(cost.memory < most, "{name}, variant {variant}: {} bytes for {size} of input", cost.memory);
-        assert!(cost.time < Duration::from_secs(20), "{name}, variant {variant}: {:?}", cost.time);
+        assert!(cost.time < Duration::from_secs(60), "{name}, variant {variant}: {:?}", cost.time);
         match result {
             Ok(output) => {
                 results += 1;
