@@ -126,7 +126,7 @@ impl<'b> Describer<'b> {
             }
             let inner = crate::resolve::strip_modifiers(self.btf, member.ty)?;
             if let Type::Struct(composite) | Type::Union(composite) = self.btf.ty(inner)?
-                && composite.name.is_empty()
+                && (composite.name.is_empty() || member.name.is_empty())
             {
                 let prefix = if member.name.is_empty() { prefix.to_owned() } else { name + "." };
                 self.members(inner, &composite, &prefix, bit_offset, depth + 1, parts)?;

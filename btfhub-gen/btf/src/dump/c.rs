@@ -384,6 +384,19 @@ mod tests {
     }
 
     #[test]
+    fn an_anonymous_member_of_a_named_type_is_written_inline() {
+        let build = |s: &mut Source| {
+            let key = s.record("key", 4, &[("len", INT, 0, 0)]);
+            s.record("pair", 8, &[("", key, 0, 0), ("len", INT, 32, 0)]);
+        };
+        check(
+            build,
+            "struct key {\n\tint len;\n};\n\n\
+             struct pair {\n\tstruct {\n\t\tint len;\n\t};\n\tint len___2;\n};\n\n",
+        );
+    }
+
+    #[test]
     fn the_compilers_own_va_list_is_written_as_what_it_stands_for() {
         let build = |s: &mut Source| {
             let tag = s.record("__va_list_tag", 4, &[("gp_offset", INT, 0, 0)]);

@@ -108,7 +108,8 @@ fn offsets(btf: &Btf<'_>, composite: &Composite<'_>, prefix: &str, start: u32, t
             tell(&path, offset);
         }
         let inner = btf.ty(btf::strip_modifiers(btf, member.ty).unwrap()).unwrap();
-        if let (Type::Struct(c) | Type::Union(c), "") = (inner, inner.name()) {
+        let is_anonymous = inner.name().is_empty() || member.name.is_empty();
+        if let (Type::Struct(c) | Type::Union(c), true) = (inner, is_anonymous) {
             offsets(btf, &c, &if member.name.is_empty() { prefix.to_owned() } else { path + "." }, offset, tell);
         }
     }
@@ -123,7 +124,8 @@ fn bitfields(btf: &Btf<'_>, composite: &Composite<'_>, start: u32) -> Vec<String
             found.push(format!("{}@{offset}:{}", member.name, member.bitfield_size));
         }
         let inner = btf.ty(btf::strip_modifiers(btf, member.ty).unwrap()).unwrap();
-        if let (Type::Struct(c) | Type::Union(c), "") = (inner, inner.name()) {
+        let is_anonymous = inner.name().is_empty() || member.name.is_empty();
+        if let (Type::Struct(c) | Type::Union(c), true) = (inner, is_anonymous) {
             found.extend(bitfields(btf, &c, offset));
         }
     }

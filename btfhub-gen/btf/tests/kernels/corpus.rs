@@ -27,9 +27,11 @@ pub(crate) fn running() -> Option<Kernel> {
     }
 }
 
-/// The running kernel and the archive's.
+/// The running kernel, the archive's, and those that the environment variable `LCC_TEST_BTF` names (as `PATH` is written).
 pub(crate) fn all() -> Vec<Kernel> {
-    running().into_iter().chain(archive().iter().map(|path| read(path))).collect()
+    let named = std::env::var_os("LCC_TEST_BTF").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    running().into_iter().chain(archive().iter().chain(&named).map(|path| read(path))).collect()
 }
 
 fn read(path: &Path) -> Kernel {

@@ -168,7 +168,7 @@ impl Dumper<'_> {
         let shape = self.shape(id, composite, is_union, depth)?;
         let indent = "\t".repeat(level + 1);
         let mut out = String::from(if is_union { "union " } else { "struct " });
-        if !composite.name.is_empty() {
+        if !composite.name.is_empty() && !is_anonymous_member {
             out.push_str(&self.name(id, Space::Tag)?);
             out.push(' ');
         }
@@ -181,8 +181,20 @@ impl Dumper<'_> {
             if natural < place.start && !is_union {
                 self.padding(cursor, place.start, &indent, &mut out);
             }
-            let name = self.member_name(member.name);
-            let text = self.declare(member.ty, &name, level + 1, depth + 1)?;
+            let inner = crate::resolve::strip_modifiers_typedefs(self.btf, member.ty)?;
+            let text = match self.btf.ty(inner)? {
+                // Standard C has no anonymous member of a type with a name (Linux 6.19 is built with `-fms-extensions`).
+                Type::Struct(c) if member.name.is_empty() => {
+                    self.composite(inner, &c, false, true, level + 1, depth + 1)?
+                }
+                Type::Union(c) if member.name.is_empty() => {
+                    self.composite(inner, &c, true, true, level + 1, depth + 1)?
+                }
+                _ => {
+                    let name = self.member_name(member.name);
+                    self.declare(member.ty, &name, level + 1, depth + 1)?
+                }
+            };
             let _ = write!(out, "\n{indent}{text}");
             if place.bitfield != 0 {
                 let _ = write!(out, ": {}", place.bitfield);
