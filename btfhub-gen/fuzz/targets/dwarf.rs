@@ -1,6 +1,7 @@
 //! DWARF in ELF: encoded with one thread and with two, which must agree; what comes out must be readable BTF.
 #![no_main]
 
+use btf::surface::Surface;
 use dwarf::{Compat, Compression, Input, Options};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
@@ -30,6 +31,8 @@ fuzz_target!(|data: &[u8]| {
     match (one, two) {
         (Ok(one), Ok(two)) => {
             assert!(one.btf == two.btf, "the result depends on the number of threads");
+            assert!(one.surface == two.surface, "the surface depends on the number of threads");
+            Surface::parse(&one.surface).expect("what was encoded is a surface");
             let btf = btf::Btf::parse(&one.btf).expect("what was encoded is BTF");
             for id in btf.ids() {
                 btf.ty(id).expect("what was encoded has readable types");

@@ -2,9 +2,9 @@
 //! machine's kernel and for every kernel in `data/btf`, with the fate of each relocation.
 
 use crate::{cargo, data, objects, process, setup, workspace};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 /// The running kernel's own BTF.
 const OWN_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -15,6 +15,23 @@ const OWN_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The set-up or a build failed, or `data/btf` cannot be read.
 pub(crate) fn run() -> Result<ExitCode> {
     setup::install_missing()?;
+    let status = generate()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+}
+
+/// As [`run`]; also an unresolved relocation is an error.
+///
+/// # Errors
+/// As [`run`], and when `lcc-btf gen` does not end with 0.
+pub(crate) fn check() -> Result<()> {
+    let status = generate()?;
+    if !status.success() {
+        bail!("lcc-btf gen ended with {status}");
+    }
+    Ok(())
+}
+
+fn generate() -> Result<ExitStatus> {
     let objects = objects::build()?;
     let lcc_btf = cargo::build_lcc_btf()?;
     let folder = workspace::target()?.join("demo");
@@ -36,6 +53,5 @@ pub(crate) fn run() -> Result<ExitCode> {
         generate.arg("--obj").arg(object);
     }
     eprintln!("+ {}", process::describe(&generate));
-    let status = generate.status().with_context(|| format!("start {}", lcc_btf.display()))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+    generate.status().with_context(|| format!("start {}", lcc_btf.display()))
 }

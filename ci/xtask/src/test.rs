@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything CI checks. Cargo test comes last, so that its results are the last lines.
 
-use crate::{cargo, fuzz, objects, process, setup, tidy};
+use crate::{cargo, demo, fuzz, objects, process, setup, tidy};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         eprintln!("test: clippy: skipped, this toolchain has no clippy");
     }
+    stage("demo", demo::check());
     stage("fuzz", fuzz::check(args.fuzz_seconds));
     stage(
         "cargo test",

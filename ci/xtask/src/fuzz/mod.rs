@@ -4,6 +4,7 @@
 //! those that cargo-fuzz passes, without `-Zsanitizer`. The crates forbid or confine unsafe code, and debug assertions
 //! and overflow checks are on, so that what a sanitizer would find is for the most part found all the same.
 
+mod rpm;
 mod seeds;
 
 use crate::{cargo, process, setup, workspace};

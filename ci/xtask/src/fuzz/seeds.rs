@@ -1,8 +1,9 @@
 //! Makes the committed seeds from the C files in `fuzz/seed-sources`: one for each format and each trait of it.
 
-use crate::{process, workspace};
+use super::rpm;
+use crate::{cargo, process, workspace};
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The compiler and its options, by the seed's name. Each is linked or left relocatable as the options say.
 const DWARF: &[(&str, &str, &[&str])] = &[
@@ -22,17 +23,20 @@ const DWARF: &[(&str, &str, &[&str])] = &[
     ("zlib-gnu", "gcc", &["-gdwarf-4", "-gz=zlib-gnu", "-c"]),
 ];
 
-/// Replaces everything in `<fuzz>/seeds`.
+/// Replaces the seeds of every target that has C files or packages to make them from.
 ///
 /// # Errors
 /// A compiler or another tool failed, or a file cannot be written.
 pub(crate) fn make(fuzz: &Path) -> Result<()> {
     let sources = fuzz.join("seed-sources");
     let seeds = fuzz.join("seeds");
-    let folder = |target: &str| workspace::create(seeds.join(target));
-    if seeds.exists() {
-        std::fs::remove_dir_all(&seeds).with_context(|| format!("remove {}", seeds.display()))?;
-    }
+    let folder = |target: &str| -> Result<PathBuf> {
+        let folder = seeds.join(target);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        workspace::create(folder)
+    };
 
     // The seeds are the same wherever the checkout lies.
     let no_checkout = format!("-fdebug-prefix-map={}=/fuzz", fuzz.display());
@@ -49,6 +53,7 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
     };
     objcopy(&["--only-keep-debug"], "v5-linked", "debug-file")?;
     objcopy(&["--compress-debug-sections=zstd"], "v5", "zstd")?;
+    surface(&folder("surface")?, &from("v5-linked"))?;
     std::fs::remove_file(from("v5-linked")).context("remove the linked seed")?;
     // gcc puts the skeleton's other half beside it.
     let _ = std::fs::remove_file(dwarf.join("skeleton.dwo"));
@@ -67,6 +72,9 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
         process::run(llvm_objcopy.arg("--dump-section").arg(section).arg(&object).arg("/dev/null"))?;
     }
     std::fs::copy(objects.join("little-endian"), btf.join("elf")).context("copy a seed")?;
+    packages(&folder("packages")?, &from("v5"), &btf.join("little-endian"))?;
+    let pack = workspace::root()?.join("data/btf/debian.pack");
+    std::fs::copy(&pack, folder("pack")?.join("debian")).with_context(|| format!("copy {}", pack.display()))?;
     for source in ["v5", "v5-big-endian"] {
         let detached = format!("--btf_encode_detached={}", btf.join(format!("pahole-{source}")).display());
         process::run(process::command("pahole", &sources).args(["-J", &detached]).arg(from(source)))?;
@@ -76,4 +84,57 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
         std::fs::copy(btf.join(name), text.join(name)).context("copy a seed")?;
     }
     Ok(())
+}
+
+/// The attach surface of a linked file, by the program itself.
+fn surface(folder: &Path, image: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir().context("make a folder")?;
+    let lcc_btf = cargo::build_lcc_btf()?;
+    let mut generate = process::command(lcc_btf, scratch.path());
+    generate.args(["gen", "--surface", "--id", "debian/12/x86_64/1.2.3", "-o"]).arg(scratch.path().join("out"));
+    process::run(generate.arg(image))?;
+    let made = scratch.path().join("out/debian/12/x86_64/1.2.3.surface");
+    std::fs::copy(&made, folder.join("linked")).with_context(|| format!("copy {}", made.display()))?;
+    Ok(())
+}
+
+/// The image in the packages, without the leading slash.
+const IMAGE: &str = "usr/lib/debug/boot/vmlinux-1.2.3";
+
+/// One package of each format and compression, with `image` as the vmlinux; and BTFHub's archive of `btf`.
+fn packages(folder: &Path, image: &Path, btf: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir().context("make a folder")?;
+    let tree = scratch.path().join("tree");
+    let copy = |from: &Path, to: &Path| -> Result<()> {
+        workspace::create(to.parent().unwrap_or(to).to_path_buf())?;
+        std::fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+        Ok(())
+    };
+    copy(image, &tree.join(IMAGE))?;
+    let control = "Package: linux-image-1.2.3-dbg\nVersion: 1.2.3-1\nArchitecture: amd64\nMaintainer: nobody\n\
+                   Description: a seed\n";
+    std::fs::create_dir(tree.join("DEBIAN")).context("make a folder")?;
+    std::fs::write(tree.join("DEBIAN/control"), control).context("write a control file")?;
+    for compression in ["none", "gzip", "xz", "zstd"] {
+        let mut dpkg_deb = process::command("dpkg-deb", scratch.path());
+        dpkg_deb.env("SOURCE_DATE_EPOCH", "0").arg(format!("-Z{compression}")).args(["--root-owner-group", "--build"]);
+        process::run(dpkg_deb.arg(&tree).arg(folder.join(format!("deb-{compression}"))))?;
+    }
+
+    let content = std::fs::read(image).with_context(|| format!("read {}", image.display()))?;
+    let archive = scratch.path().join("cpio");
+    std::fs::write(&archive, rpm::cpio(&format!("./{IMAGE}"), &content)).context("write a cpio archive")?;
+    let (parent, name) = IMAGE.rsplit_once('/').context("a path with a folder")?;
+    for (compression, program) in [("none", &["cat"][..]), ("gzip", &["gzip", "-9nc"]), ("xz", &["xz", "-9c"])] {
+        let mut command = process::command(program[0], scratch.path());
+        let output = command.args(&program[1..]).arg(&archive).output().with_context(|| program[0].to_owned())?;
+        let size = u32::try_from(content.len()).context("the size of a seed")?;
+        let package = rpm::package(&format!("/{parent}/"), name, size, &output.stdout);
+        std::fs::write(folder.join(format!("rpm-{compression}")), package).context("write a seed")?;
+    }
+
+    copy(btf, &scratch.path().join("1.2.3.btf"))?;
+    let mut tar = process::command("tar", scratch.path());
+    tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-cJf"]);
+    process::run(tar.arg(folder.join("btfhub")).arg("1.2.3.btf"))
 }
