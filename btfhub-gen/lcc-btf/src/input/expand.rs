@@ -104,7 +104,8 @@ fn look(path: &Path) -> Result<Option<Input>, Error> {
         Form::Elf | Form::Compressed if is_module => Some(Input::Module(path.to_owned())),
         // Of the many ELF files below /usr/lib/debug, a kernel is the one called so; of the compressed files, see form.
         Form::Elf | Form::Compressed if name.starts_with("vmlinux") => Some(Input::Found(path.to_owned())),
-        Form::Compressed if name.contains(".btf") => Some(Input::Found(path.to_owned())),
+        // Some of BTFHub's files are ELF files with a .BTF section.
+        Form::Elf | Form::Compressed if name.contains(".btf") => Some(Input::Found(path.to_owned())),
         Form::Btf | Form::Deb | Form::Rpm => Some(Input::Found(path.to_owned())),
         _ => None,
     })
@@ -122,6 +123,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
+        write("b/elf.btf", b"\x7fELF");
         write("b/x.btf", b"\x9f\xeb\x01\0");
         write("a/2.deb", b"!<arch>\n");
         write("a/1.rpm", b"\xed\xab\xee\xdb");
@@ -134,8 +136,8 @@ mod tests {
         let (inputs, errors) = expand(&[root.path().to_owned(), root.path().join("b/x.btf"), "running".into()]);
         assert!(errors.is_empty(), "{errors:?}");
         let names: Vec<_> = inputs.iter().map(|i| i.name().replace(root.path().to_str().unwrap(), "")).collect();
-        assert_eq!(names, ["/a/1.rpm", "/a/2.deb", "/b/x.btf", "/c/nf.ko", "/c/vmlinux-6.1", "running"]);
-        assert!(matches!(inputs[3], Input::Module(_)));
+        assert_eq!(names, ["/a/1.rpm", "/a/2.deb", "/b/elf.btf", "/b/x.btf", "/c/nf.ko", "/c/vmlinux-6.1", "running"]);
+        assert!(matches!(inputs[4], Input::Module(_)));
     }
 
     #[test]
