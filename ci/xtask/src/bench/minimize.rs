@@ -197,7 +197,9 @@ impl Check {
 
     /// How many relocations give the same with both, and how many there are.
     fn compare(&self, full: &[u8], minimal: &[u8]) -> Result<(usize, usize)> {
-        let full = Btf::parse(full).context("read the full BTF")?;
+        // some of BTFHub's files are ELF files
+        let own = if btf::elf::is_elf(full) { btf::elf::btf_section(full).context("read the full BTF")? } else { None };
+        let full = Btf::parse(own.map_or(full, |own| own.btf)).context("read the full BTF")?;
         let minimal = Btf::parse(minimal).context("read the minimal BTF")?;
         let (mut same, mut all) = (0, 0);
         for (name, bytes) in &self.objects {
