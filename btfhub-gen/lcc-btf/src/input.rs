@@ -40,6 +40,7 @@ pub mod tar;
 pub mod xz;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use self::distro::Evidence;
@@ -146,23 +147,60 @@ pub fn form(head: &[u8]) -> Form {
 /// # Errors
 /// The file cannot be read; it is damaged; there is no kernel with debug information or BTF in it.
 pub fn read(path: &Path, options: &Options) -> Result<Kernel, Error> {
-    let file = File::open(path).map_err(Error::io("opening", path))?;
-    let metadata = file.metadata().map_err(Error::io("opening", path))?;
-    if metadata.is_dir() {
-        return Err(Error::NoKernel { origin: path.display().to_string(), what: "is a folder".into() });
-    }
+    kernel(Content::open(path)?, path, options)
+}
+
+/// Reads the kernel in an open file; see [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn kernel(content: Content, path: &Path, options: &Options) -> Result<Kernel, Error> {
     let origin = path.display().to_string();
-    let kernel = if metadata.is_file() && metadata.len() > 0 {
-        let region = Region::of_file(&file).map_err(Error::io("reading", path))?;
-        of_region(region, Some(&file), path, &origin, options)?
-    } else {
-        // A pipe, a device, or a file of /sys or /proc, which may say that it is empty: read as it comes.
-        let mut reader = &file;
-        let bytes = spill::collect("input", &mut reader, None).map_err(Error::fault(&origin, path))?;
-        of_region(Region::of_bytes(&bytes), None, path, &origin, options)?
+    let kernel = match &content {
+        Content::Small(bytes) => of_region(Region::of_bytes(bytes), &content, path, &origin, options)?,
+        Content::Large(file) => {
+            let region = Region::of_file(file).map_err(Error::io("reading", path))?;
+            of_region(region, &content, path, &origin, options)?
+        }
     };
     tracing::debug!(origin = kernel.origin, identity = ?kernel.identity, "read");
     Ok(kernel)
+}
+
+/// The content of an input.
+#[derive(Debug)]
+pub enum Content {
+    /// Mapped as a whole, or in memory.
+    Small(Bytes),
+    /// In the file.
+    Large(File),
+}
+
+impl Content {
+    /// Opens a file. A small one is mapped at once, for the hash and for the parser.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is a folder.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        const SMALL: u64 = 64 << 20;
+        let mut file = File::open(path).map_err(Error::io("opening", path))?;
+        let metadata = file.metadata().map_err(Error::io("opening", path))?;
+        if metadata.is_dir() {
+            return Err(no_kernel(&path.display().to_string(), "is a folder"));
+        }
+        if metadata.is_file() && metadata.len() > SMALL {
+            return Ok(Content::Large(file));
+        }
+        if metadata.is_file()
+            && metadata.len() > 0
+            && let Ok(bytes) = Bytes::of_whole_file(&file)
+        {
+            return Ok(Content::Small(bytes));
+        }
+        // A pipe, a device, or a file of /sys or /proc, which may say that it is empty: read as it comes.
+        let origin = path.display().to_string();
+        spill::collect("input", &mut file, None).map(Content::Small).map_err(Error::fault(&origin, path))
+    }
 }
 
 /// The content of a file, decompressed where it is compressed.
@@ -181,12 +219,13 @@ pub fn bytes(path: &Path) -> Result<Bytes, Error> {
 /// # Errors
 /// As [`read`].
 pub fn of_bytes(bytes: &[u8], origin: &str, options: &Options) -> Result<Kernel, Error> {
-    of_region(Region::of_bytes(bytes), None, Path::new(origin), origin, options)
+    let content = Content::Small(Bytes::new(bytes.to_vec()));
+    of_region(Region::of_bytes(bytes), &content, Path::new(origin), origin, options)
 }
 
 fn of_region(
     region: Region<'_>,
-    file: Option<&File>,
+    content: &Content,
     path: &Path,
     origin: &str,
     options: &Options,
@@ -195,9 +234,9 @@ fn of_region(
     let mut head = [0; HEAD];
     let len = region.read_at(0, &mut head).map_err(|e| fault()(e.into()))?;
     let whole = || -> Result<Bytes, Fault> {
-        match file {
-            Some(file) => Ok(Bytes::of_file(file)?),
-            None => spill::collect("input", &mut region.reader(), Some(region.len())),
+        match content {
+            Content::Large(file) => Ok(Bytes::of_file(file)?),
+            Content::Small(bytes) => Ok(bytes.clone()),
         }
     };
     let mut kernel = match form(&head[..len]) {
@@ -207,8 +246,7 @@ fn of_region(
         Form::Compressed => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let open = || stream::open(region, &name, options.threads).map_err(fault());
-            let inner =
-                spill::collect(&name, &mut std::io::Read::take(&mut open()?, HEAD as u64), None).map_err(fault())?;
+            let inner = spill::collect(&name, &mut open()?.take(HEAD as u64), None).map_err(fault())?;
             match form(&inner) {
                 Form::Tar => package::kernel(region, path, origin, options)?,
                 Form::Elf => {
@@ -225,6 +263,10 @@ fn of_region(
     // A raw BTF says nothing of itself, its place in BTFHub's layout does; and what is in that layout is what it says.
     if let Some(identity) = Identity::of_path(path) {
         kernel.identity = identity.or(kernel.identity);
+    } else if let Image::Btf(_) = &kernel.image
+        && let Some(stem) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".btf"))
+    {
+        kernel.identity = kernel.identity.or(Identity::of_release(stem));
     }
     Ok(kernel)
 }

@@ -2,10 +2,15 @@
 
 use pack::{InvalidKernelId, KernelId};
 
-use crate::input::distro::Distro;
+use crate::input::distro::{self, Distro};
+use crate::input::elf;
 
 /// Stands for a distribution or a version that nothing tells, as of a kernel somebody built.
 pub const UNKNOWN: &str = "unknown";
+
+/// The architectures by which a path of BTFHub's layout is known to be one.
+const ARCHITECTURES: [&str; 9] =
+    ["x86_64", "arm64", "i386", "arm", "s390x", "ppc64le", "ppc64", "riscv64", "loongarch64"];
 
 /// The parts of a [`KernelId`] that an input tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +46,18 @@ impl Identity {
         KernelId::new(distro, version, arch, release).map(Some)
     }
 
+    /// What a raw BTF's release tells, which is its name: `4.18.0-147.el8.x86_64` of `4.18.0-147.el8.x86_64.btf`.
+    pub fn of_release(release: &str) -> Identity {
+        let end = release.rsplit(['.', '-']).next().map(elf::arch_of_name);
+        let distro = distro::distro(distro::Evidence { release, ..Default::default() });
+        let plausible = release.starts_with(|c: char| c.is_ascii_digit());
+        Identity {
+            distro,
+            arch: end.filter(|arch| ARCHITECTURES.contains(arch)).map(str::to_owned),
+            release: plausible.then(|| release.to_owned()),
+        }
+    }
+
     /// What a path in BTFHub's layout tells: `…/<distro>/<version>/<arch>/<release>.btf`, also `.btf.tar.xz`.
     ///
     /// `path` must end in one of these; other paths tell nothing. The third folder must be an architecture.
@@ -52,10 +69,7 @@ impl Identity {
             _ => None,
         });
         let (arch, version, distro) = (folders.next()?, folders.next()?, folders.next()?);
-        let known = matches!(
-            arch,
-            "x86_64" | "arm64" | "i386" | "arm" | "s390x" | "ppc64le" | "ppc64" | "riscv64" | "loongarch64"
-        );
+        let known = ARCHITECTURES.contains(&arch);
         known.then(|| Identity {
             distro: Some(Distro { name: distro.to_owned(), version: version.to_owned() }),
             arch: Some(arch.to_owned()),
@@ -84,6 +98,19 @@ mod tests {
     fn check(path: &str, expected: Option<&str>) {
         let id = Identity::of_path(Path::new(path)).map(|i| i.complete().unwrap().unwrap().to_string());
         assert_eq!(id.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_release_tells_what_it_can() {
+        let check = |release: &str, expected: Option<&str>| {
+            let id = Identity::of_release(release).complete().unwrap().map(|id| id.to_string());
+            assert_eq!(id.as_deref(), expected);
+        };
+        check("4.18.0-348.2.1.an8_4.x86_64", Some("anolis/8/x86_64/4.18.0-348.2.1.an8_4.x86_64"));
+        check("6.1.0-18-cloud-amd64", Some("unknown/unknown/x86_64/6.1.0-18-cloud-amd64"));
+        check("4.18.0-147.5.1.el8_1.aarch64", Some("rhel/8/arm64/4.18.0-147.5.1.el8_1.aarch64"));
+        check("6.6.1", None);
+        check("vmlinux", None);
     }
 
     #[test]

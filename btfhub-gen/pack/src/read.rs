@@ -309,6 +309,11 @@ impl<'a> Pack<'a> {
         self.blob(hash).is_some()
     }
 
+    /// The hashes of all contents.
+    pub fn hashes(&self) -> impl ExactSizeIterator<Item = Hash> {
+        self.blobs.iter().map(|blob| blob.hash)
+    }
+
     /// How many different contents there are.
     pub fn blob_count(&self) -> usize {
         self.blobs.len()

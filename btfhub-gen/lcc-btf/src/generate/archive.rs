@@ -1,6 +1,6 @@
 //! Where results go, and what is kept there of a run before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -56,8 +56,10 @@ impl Destination {
 pub struct Archive {
     destination: Destination,
     state: Option<State>,
-    /// The pack that is to be replaced, as far as it can be read.
+    /// The pack that is to be replaced, if it is good.
     before: Option<Bytes>,
+    /// The contents that it has.
+    there: HashSet<Hash>,
     /// Which unit wrote a kernel's files: of several, the first in order has them.
     owners: Mutex<HashMap<KernelId, usize>>,
 }
@@ -85,8 +87,13 @@ impl Archive {
             Destination::Pack(path) => File::open(path).ok().and_then(|file| Bytes::of_file(&file).ok()),
             _ => None,
         };
-        let before = before.filter(|bytes| Pack::open(bytes).is_ok());
-        Ok(Archive { destination, state, before, owners: Mutex::default() })
+        let hashes = |bytes: &Bytes| -> Option<HashSet<Hash>> {
+            let pack = Pack::open(bytes).and_then(|pack| pack.verify().map(|()| pack));
+            pack.ok().map(|pack| pack.hashes().collect())
+        };
+        let there = before.as_ref().and_then(hashes);
+        let before = before.filter(|_| there.is_some());
+        Ok(Archive { destination, state, before, there: there.unwrap_or_default(), owners: Mutex::default() })
     }
 
     /// Whether results are kept for a later run.
@@ -103,8 +110,7 @@ impl Archive {
                 fs::read(folder.join(path)).is_ok_and(|content| Hash::of(&content).to_string() == *hash)
             }),
             _ => {
-                let before = self.before.as_ref().and_then(|bytes| Pack::open(bytes).ok());
-                let has = |hash: Hash| before.as_ref().is_some_and(|pack| pack.has(hash)) || state.has_blob(hash);
+                let has = |hash: Hash| self.there.contains(&hash) || state.has_blob(hash);
                 contents(&record).is_some_and(|contents| contents.into_iter().all(has))
             }
         };

@@ -86,14 +86,16 @@ pub fn make(
         Source::Dwarf => true,
         Source::Btf => false,
     };
-    let (full, surface, diagnostics) = if from_dwarf {
+    let (encoded, kept);
+    let (full, surface, diagnostics): (&[u8], _, _) = if from_dwarf {
         let output = encode(&origin, &image, wanted.compat, None, options.threads)?;
         // The debug information is done with: half a gigabyte of mapped memory.
         drop(image);
-        (output.btf, Some(output.surface), output.diagnostics.iter().map(ToString::to_string).collect())
+        encoded = output.btf;
+        (&encoded, Some(output.surface), output.diagnostics.iter().map(ToString::to_string).collect())
     } else {
-        let own = image.own_btf().ok_or_else(|| no_types(&origin, "has no BTF (.BTF)"))?;
-        (own.to_vec(), None, Vec::new())
+        kept = image;
+        (kept.own_btf().ok_or_else(|| no_types(&origin, "has no BTF (.BTF)"))?, None, Vec::new())
     };
     let mut made = Made {
         id,
@@ -107,9 +109,13 @@ pub fn make(
         diagnostics,
         origin,
     };
-    let whole = Arc::new(Btf::parse(&full).map_err(Error::btf(&made.origin))?);
+    let whole = Arc::new(Btf::parse(full).map_err(Error::btf(&made.origin))?);
     made.types_in = whole.len();
     made.diagnostics.extend(whole.diagnostics().iter().map(ToString::to_string));
+    if wanted.surface && made.surface.is_none() {
+        made.diagnostics
+            .push("no attach surface: the types are from BTF, and only DWARF tells of functions".to_owned());
+    }
     let (split, diagnostics) = if *modules == Modules::None {
         Default::default()
     } else {
@@ -121,20 +127,20 @@ pub fn make(
     if objects.is_empty() {
         // What is published is read once to its end.
         whole.ids().try_for_each(|id| whole.ty(id).map(drop)).map_err(Error::btf(&made.origin))?;
-        drop(whole);
+        check_kinds(&whole, wanted.compat, &made.origin)?;
+        for module in &split {
+            let split = Btf::parse_split(&module.btf, whole.clone()).map_err(Error::btf(&module.name))?;
+            check_kinds(&split, wanted.compat, &format!("{}: module {}", made.origin, module.name))?;
+        }
         made.modules = split;
-        made.btf = full;
+        made.types_out = whole.len();
+        made.btf = full.to_vec();
     } else {
         cut(&mut made, &whole, &split, objects)?;
+        let result = Btf::parse(&made.btf).map_err(Error::btf(&made.origin))?;
+        check_kinds(&result, wanted.compat, &made.origin)?;
+        made.types_out = result.len();
     }
-    let result = Arc::new(Btf::parse(&made.btf).map_err(Error::btf(&made.origin))?);
-    made.types_out = result.len();
-    check_kinds(&result, wanted.compat, &made.origin)?;
-    for module in &made.modules {
-        let split = Btf::parse_split(&module.btf, result.clone()).map_err(Error::btf(&module.name))?;
-        check_kinds(&split, wanted.compat, &format!("{}: module {}", made.origin, module.name))?;
-    }
-    drop(result);
     if wanted.strict
         && let Some(first) = made.diagnostics.first()
     {

@@ -19,7 +19,7 @@ use super::plan::{self, Shard, Unit};
 use super::state::KeyHasher;
 use crate::error::Error;
 use crate::input::expand::{Input, expand};
-use crate::input::{self, Image, Kernel, running};
+use crate::input::{self, Content, Image, Kernel, running};
 use crate::kernel_id::Identity;
 use crate::report::{Failure, KernelReport, Report, UnitRecord};
 
@@ -203,9 +203,10 @@ impl Run<'_> {
             seconds: if kept { 0.0 } else { begin.elapsed().as_secs_f64() },
             record,
         };
+        let content = input.path().map(Content::open).transpose()?;
         let mut key = None;
         if self.archive.keeps() {
-            let hash = self.key(unit)?;
+            let hash = self.key(unit, content.as_ref())?;
             if self.settings.resume
                 && let Some(record) = self.archive.kept(hash)
             {
@@ -215,15 +216,15 @@ impl Run<'_> {
             key = Some(hash);
         }
         let options = input::Options { threads: self.threads(), root: self.settings.root.clone() };
-        let kernel = match input.path() {
-            None => running::read(&options)?,
-            Some(path) => input::read(path, &options)?,
+        let kernel = match (input.path(), content) {
+            (Some(path), Some(content)) => input::kernel(content, path, &options)?,
+            _ => running::read(&options)?,
         };
-        if let Image::Btf(bytes) = &kernel.image {
+        let id = self.name(&kernel).or_else(|error| match &kernel.image {
             // That it is damaged is worth more than that it has no name.
-            Btf::parse(bytes).map_err(Error::btf(&kernel.origin))?;
-        }
-        let id = self.name(&kernel)?;
+            Image::Btf(bytes) => Btf::parse(bytes).map_err(Error::btf(&kernel.origin)).and(Err(error)),
+            Image::Elf { .. } => Err(error),
+        })?;
         let member = kernel.origin.strip_prefix(&format!("{}: ", input.name())).unwrap_or_default().to_owned();
         let made = kernel::make(kernel, id, &unit.modules, self.settings.wanted, self.objects, &options)?;
         Ok(report(self.archive.store(key, n, &made, member)?, false))
@@ -253,7 +254,7 @@ impl Run<'_> {
     }
 
     /// The key of a unit: all that its result depends on.
-    fn key(&self, unit: &Unit) -> Result<Hash, Error> {
+    fn key(&self, unit: &Unit, content: Option<&Content>) -> Result<Hash, Error> {
         let input = &unit.input;
         let Settings { wanted, objects, id, destination, .. } = self.settings;
         let mut key = KeyHasher::new();
@@ -265,13 +266,16 @@ impl Run<'_> {
         for hash in objects.hashes() {
             key.part(&hash.0.to_le_bytes());
         }
-        let identity = match input.path() {
-            None => {
-                key.file(&self.settings.root.join("sys/kernel/btf/vmlinux"))?;
+        let identity = match (input.path(), content) {
+            (None, _) | (_, None) => {
+                let path = self.settings.root.join("sys/kernel/btf/vmlinux");
+                key.content(&Content::open(&path)?, &path)?;
                 Some(running::identity(&self.settings.root))
             }
-            Some(path) => {
-                key.file(path)?;
+            (Some(path), Some(content)) => {
+                key.content(content, path)?;
+                // A name tells the release where nothing else does.
+                key.part(path.file_name().unwrap_or_default().as_encoded_bytes());
                 key.part(input::release_of_name(&input.name()).unwrap_or_default().as_bytes());
                 Identity::of_path(path)
             }
@@ -284,7 +288,7 @@ impl Run<'_> {
             Modules::Files(paths) => {
                 for path in paths {
                     key.part(path.file_name().unwrap_or_default().as_encoded_bytes());
-                    key.file(path)?;
+                    key.content(&Content::open(path)?, path)?;
                 }
             }
             Modules::Running(root) => {

@@ -12,14 +12,16 @@
 //! here is trusted: a record or content whose hash is wrong is as one that is not there.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pack::Hash;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::disk;
 use crate::error::Error;
+use crate::input::Content;
+use crate::input::region::Region;
 use crate::report::UnitRecord;
 
 /// The work folder of an output.
@@ -142,23 +144,26 @@ impl KeyHasher {
         self.0.update(part);
     }
 
-    /// Adds the content of a file, read piece by piece.
+    /// Adds the content of an input. That of a large file is read piece by piece.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn file(&mut self, path: &Path) -> Result<(), Error> {
-        let mut file = File::open(path).map_err(Error::io("opening", path))?;
-        let mut content = Xxh3::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => content.update(&buffer[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io("reading", path)(e)),
+    /// The file at `path` cannot be read.
+    pub fn content(&mut self, content: &Content, path: &Path) -> Result<(), Error> {
+        let hash = match content {
+            Content::Small(bytes) => xxh3_128(bytes),
+            Content::Large(file) => {
+                let mut hasher = Xxh3::new();
+                let mut buffer = vec![0; 1 << 20];
+                let mut at = 0;
+                let region = Region::of_file(file).map_err(Error::io("reading", path))?;
+                while let n @ 1.. = region.read_at(at, &mut buffer).map_err(Error::io("reading", path))? {
+                    hasher.update(&buffer[..n]);
+                    at += n as u64;
+                }
+                hasher.digest128()
             }
-        }
-        self.part(&content.digest128().to_le_bytes());
+        };
+        self.part(&hash.to_le_bytes());
         Ok(())
     }
 

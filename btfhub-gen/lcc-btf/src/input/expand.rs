@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::package::module_stem;
 use super::running::RUNNING;
-use super::{Form, HEAD, form};
+use super::{Form, HEAD, elf, form};
 use crate::error::Error;
+use crate::input;
 
 /// One thing to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,15 +101,22 @@ fn look(path: &Path) -> Result<Option<Input>, Error> {
     file.take(HEAD as u64).read_to_end(&mut head).map_err(Error::io("reading", path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_module = module_stem(&name).is_some();
-    Ok(match form(&head) {
-        Form::Elf | Form::Compressed if is_module => Some(Input::Module(path.to_owned())),
-        // Of the many ELF files below /usr/lib/debug, a kernel is the one called so; of the compressed files, see form.
-        Form::Elf | Form::Compressed if name.starts_with("vmlinux") => Some(Input::Found(path.to_owned())),
-        // Some of BTFHub's files are ELF files with a .BTF section.
-        Form::Elf | Form::Compressed if name.contains(".btf") => Some(Input::Found(path.to_owned())),
-        Form::Btf | Form::Deb | Form::Rpm => Some(Input::Found(path.to_owned())),
-        _ => None,
-    })
+    let is_named_so = name.starts_with("vmlinux") || name.contains(".btf");
+    let is_kernel = match form(&head) {
+        Form::Elf | Form::Compressed if is_module => return Ok(Some(Input::Module(path.to_owned()))),
+        Form::Btf | Form::Deb | Form::Rpm => true,
+        // Of the many ELF files below /usr/lib/debug, few are kernels. BTFHub has ELF files called `.btf`.
+        Form::Elf => is_named_so || input::bytes(path).is_ok_and(|bytes| is_kernel(&bytes)),
+        Form::Compressed => is_named_so,
+        Form::Tar | Form::Other => false,
+    };
+    Ok(is_kernel.then(|| Input::Found(path.to_owned())))
+}
+
+/// Whether an ELF file is a kernel, by its content.
+fn is_kernel(bytes: &[u8]) -> bool {
+    let facts = elf::facts(bytes).ok().filter(|facts| facts.machine != object::elf::EM_BPF.0);
+    facts.is_some_and(|facts| facts.banner.is_some() || facts.btf.is_some())
 }
 
 #[cfg(test)]
@@ -123,7 +131,6 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        write("b/elf.btf", b"\x7fELF");
         write("b/x.btf", b"\x9f\xeb\x01\0");
         write("a/2.deb", b"!<arch>\n");
         write("a/1.rpm", b"\xed\xab\xee\xdb");
@@ -132,11 +139,13 @@ mod tests {
         write("c/vmlinux-6.1", b"\x7fELF");
         write("c/nf.ko", b"\x7fELF");
         write("c/vdso.so", b"\x7fELF");
+        // BTFHub has such.
+        write("c/elf.btf", b"\x7fELF");
         std::os::unix::fs::symlink(root.path(), root.path().join("c/loop")).unwrap();
         let (inputs, errors) = expand(&[root.path().to_owned(), root.path().join("b/x.btf"), "running".into()]);
         assert!(errors.is_empty(), "{errors:?}");
         let names: Vec<_> = inputs.iter().map(|i| i.name().replace(root.path().to_str().unwrap(), "")).collect();
-        assert_eq!(names, ["/a/1.rpm", "/a/2.deb", "/b/elf.btf", "/b/x.btf", "/c/nf.ko", "/c/vmlinux-6.1", "running"]);
+        assert_eq!(names, ["/a/1.rpm", "/a/2.deb", "/b/x.btf", "/c/elf.btf", "/c/nf.ko", "/c/vmlinux-6.1", "running"]);
         assert!(matches!(inputs[4], Input::Module(_)));
     }
 

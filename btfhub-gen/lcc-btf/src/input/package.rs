@@ -92,7 +92,7 @@ pub(super) fn kernel(region: Region<'_>, path: &Path, origin: &str, options: &Op
         let mut kernel = of_btf(bytes, &name);
         // `<release>.btf` in BTFHub's tar.
         let stem = entry.name.rsplit('/').next().and_then(|n| n.strip_suffix(".btf"));
-        kernel.identity.release = stem.map(str::to_owned);
+        kernel.identity = stem.map(Identity::of_release).unwrap_or_default();
         return Ok(kernel);
     }
     let mut kernel = of_elf(bytes, path, &name, evidence)?;

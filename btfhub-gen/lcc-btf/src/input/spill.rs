@@ -42,11 +42,24 @@ impl Bytes {
         Self::mapped(file, 0, len)
     }
 
+    /// The content of a file, mapped, all of which will be read.
+    ///
+    /// # Errors
+    /// The file cannot be mapped.
+    pub fn of_whole_file(file: &File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Self::mapped_as(file, 0, len, true)
+    }
+
     fn mapped(file: &File, offset: u64, len: u64) -> io::Result<Self> {
+        Self::mapped_as(file, offset, len, false)
+    }
+
+    fn mapped_as(file: &File, offset: u64, len: u64, whole: bool) -> io::Result<Self> {
         if len == 0 {
             return Ok(Bytes::new(Vec::new()));
         }
-        map::file(file, offset, len).map(|map| Bytes(Owner::Mapped(Arc::new(map))))
+        map::file(file, offset, len, whole).map(|map| Bytes(Owner::Mapped(Arc::new(map))))
     }
 
     /// Tells that `part` of these bytes will hardly be read again: the memory of a mapped file is given back.
