@@ -14,11 +14,12 @@ mod names;
 mod order;
 mod placement;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
 use crate::parse::Btf;
 use crate::raw::{Kind, TypeId};
+use crate::types::Type;
 use names::Names;
 pub(crate) use names::identifier;
 use order::Order;
@@ -36,18 +37,14 @@ pub struct Header {
     pub problems: Vec<Error>,
 }
 
-/// The whole header for this BTF's own types and those of its base that they need, with an include guard and the pragma that
-/// makes accesses relocatable, as `bpftool` has them.
+/// The whole header for this BTF's own types and those of its base that they need, as `bpftool` has it: with an include guard,
+/// the pragma that makes accesses relocatable, and prototypes of the kernel functions that BPF programs may call (unless
+/// `BPF_NO_KFUNC_PROTOTYPES` is defined).
 ///
 /// # Errors
 /// [`Error::NoSuchType`] or a bad name; types that C cannot express are among [`Header::problems`] instead.
 pub fn header(btf: &Btf<'_>) -> Result<Header> {
-    let mut text = String::from(
-        "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\n\n\
-         #ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n\
-         #pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n\
-         #endif\n\n",
-    );
+    let mut text = String::from(GUARD);
     let mut dumper = Dumper::new(btf)?;
     let mut problems = Vec::new();
     for id in btf.ids() {
@@ -56,11 +53,77 @@ pub fn header(btf: &Btf<'_>) -> Result<Header> {
         }
         text.push_str(&dumper.take());
     }
-    text.push_str(
-        "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n\n#endif /* __VMLINUX_H__ */\n",
-    );
+    let prototypes = prototypes(&mut dumper, &mut problems)?;
+    if !prototypes.is_empty() {
+        text.push_str(KFUNCS);
+        text.push_str(&prototypes);
+        text.push_str("#endif\n\n");
+    }
+    text.push_str(GUARD_END);
     Ok(Header { text, problems })
 }
+
+/// Prototypes of the kernel functions that BPF programs may call: those with the tag `bpf_kfunc`. A call of one that also has
+/// `bpf_fastcall` leaves the registers alone that hold no argument (kernel 6.12, `verifier.c`).
+fn prototypes(dumper: &mut Dumper<'_>, problems: &mut Vec<Error>) -> Result<String> {
+    let btf = dumper.btf;
+    let (mut kfuncs, mut fast) = (Vec::new(), FxHashSet::default());
+    for id in btf.ids() {
+        match btf.ty(id)? {
+            Type::DeclTag { name: "bpf_kfunc", target, component_idx: None, .. } => kfuncs.push(target),
+            Type::DeclTag { name: "bpf_fastcall", target, component_idx: None, .. } => {
+                fast.insert(target);
+            }
+            _ => {}
+        }
+    }
+    let mut text = String::new();
+    for id in kfuncs {
+        let fastcall = if fast.contains(&id) { "__bpf_fastcall " } else { "" };
+        match dumper.prototype(id) {
+            Ok(Some(prototype)) => text.push_str(&format!("extern {fastcall}{prototype} __weak __ksym;\n")),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(text)
+}
+
+const GUARD: &str = "\
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+";
+
+const KFUNCS: &str = "\
+#ifndef BPF_NO_KFUNC_PROTOTYPES
+#ifndef __ksym
+#define __ksym __attribute__((section(\".ksyms\")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+#ifndef __bpf_fastcall
+#if __has_attribute(bpf_fastcall)
+#define __bpf_fastcall __attribute__((bpf_fastcall))
+#else
+#define __bpf_fastcall
+#endif
+#endif
+
+";
+
+const GUARD_END: &str = "\
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute pop
+#endif
+
+#endif /* __VMLINUX_H__ */
+";
 
 /// Writes definitions one by one, each with what it needs and never twice.
 #[derive(Debug)]
@@ -194,6 +257,14 @@ impl<'b> Dumper<'b> {
     /// As for [`Dumper::dump`].
     pub fn declaration(&mut self, id: TypeId, name: &str) -> Result<String> {
         self.declare(id, name, 0, 0)
+    }
+
+    /// A function's declaration, nothing for another type.
+    fn prototype(&mut self, id: TypeId) -> Result<Option<String>> {
+        match self.btf.ty(id)? {
+            Type::Func { name, proto, .. } => self.declaration(proto, &identifier(name)).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The name that a type has in what was written so far: its own, or with `___2` and so on where it was not the first.
@@ -405,6 +476,31 @@ mod tests {
             s.typedef("va_list", builtin);
         };
         check(build, "struct __va_list_tag {\n\tint gp_offset;\n};\n\ntypedef struct __va_list_tag va_list[1];\n\n");
+    }
+
+    #[test]
+    fn kernel_functions_get_a_prototype() {
+        let mut source = Source::new();
+        let proto = source.proto(INT, &[("skb", INT)]);
+        for (function, tags) in [
+            ("bpf_plain", &["bpf_kfunc"][..]),
+            ("bpf_fast", &["bpf_fastcall", "bpf_kfunc"]),
+            ("not_for_bpf", &["bpf_fastcall"]),
+        ] {
+            let name = source.0.string(function);
+            let func = source.0.func(name, proto, crate::types::FuncLinkage::Static);
+            for tag in tags {
+                let tag = source.0.string(tag);
+                source.0.decl_tag(tag, func, None, false);
+            }
+        }
+        let bytes = source.0.finish().unwrap();
+        let header = header(&Btf::parse(&bytes).unwrap()).unwrap();
+        let expected = "#endif\n#endif\n\n\
+            extern int bpf_plain(int skb) __weak __ksym;\n\
+            extern __bpf_fastcall int bpf_fast(int skb) __weak __ksym;\n\
+            #endif\n\n#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n";
+        assert!(header.text.contains(expected), "{}", header.text);
     }
 
     #[test]

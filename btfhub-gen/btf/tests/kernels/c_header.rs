@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use btf::dump::c::Dumper;
-use btf::{Btf, Composite, Type, TypeId, elf};
+use btf::{Btf, Composite, Type, TypeId, dump, elf};
 
 use crate::corpus::{self, Kernel};
 
@@ -35,6 +35,15 @@ fn every_size_and_offset_is_that_of_the_btf() {
         if clang(kernel, &source, &["-fsyntax-only"]).is_none() {
             return;
         }
+    }
+}
+
+#[test]
+fn the_whole_header_compiles() {
+    if let Some(kernel) = corpus::running() {
+        let header = dump::c::header(&Btf::parse(&kernel.btf).unwrap()).unwrap();
+        assert_eq!(header.problems, []);
+        clang(&kernel, &header.text, &["-Wall", "-fsyntax-only"]);
     }
 }
 
