@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use btf::surface::{Sources, Surface, SurfaceBuilder};
 use btf::write::Builder;
 use btf::{Btf, Kind, Type};
 
@@ -41,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let copy = [&data[..], &[0]].concat();
     let copy = Btf::parse(&copy)?;
     row("differences from an equal one", fastest(|| btf::diff::diff(&btf, &copy).map(|d| d.entries.len())));
+    surface(&btf, row)?;
     row("btf-rs: open", fastest(|| btf_rs::Btf::from_bytes(&data).map(|_| ())));
     row(
         "btf-rs: open + find task_struct",
@@ -69,6 +71,21 @@ fn decode(btf: &Btf<'_>) -> usize {
         Err(_) => 0,
     };
     btf.ids().map(elements).sum()
+}
+
+fn surface(btf: &Btf<'_>, row: impl Fn(&str, Duration)) -> btf::Result<()> {
+    let mut builder = SurfaceBuilder::new(Sources::default());
+    for id in btf.ids().filter(|id| btf.kind_of(*id) == Ok(Some(Kind::Func))) {
+        builder.function(btf.name_of(id)?).symbols = 1 + id.0 % 2;
+    }
+    let functions = builder.len();
+    let bytes = builder.clone().finish()?;
+    row("attach surface: write", fastest(|| builder.clone().finish().map(|b| b.len())));
+    row("attach surface: open", fastest(|| Surface::parse(&bytes).map(|s| s.len())));
+    let surface = Surface::parse(&bytes)?;
+    row("attach surface: find one of its functions", fastest(|| surface.lookup("tcp_v4_connect").map(|_| ())));
+    println!("attach surface: {} bytes for {functions} functions", bytes.len());
+    Ok(())
 }
 
 fn records(btf: &Btf<'_>) -> btf::Result<usize> {
