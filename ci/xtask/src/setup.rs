@@ -58,6 +58,9 @@ const NEEDS: &[Need] = &[
         why: "compresses and strips debug sections in the fixtures",
     },
     Need { package: "xz-utils", probe: Probe::Program("xz"), why: "the tests make BTFHub archives with it" },
+    Need { package: "bzip2", probe: Probe::Program("bzip2"), why: "the tests compress inputs with it" },
+    Need { package: "zstd", probe: Probe::Program("zstd"), why: "the tests compress inputs with it" },
+    Need { package: "gdb", probe: Probe::Program("gdb"), why: "oracle for layouts, by its ptype /o" },
 ];
 
 impl Need {
