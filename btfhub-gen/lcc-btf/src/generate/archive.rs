@@ -247,7 +247,7 @@ impl Archive {
                 },
             }
         };
-        write_pack(&builder, path, &state.tmp(), threads, &contents)?;
+        write_pack(&builder, path, Some(&state.tmp()), threads, &contents)?;
         state.drop_blobs()
     }
 }
@@ -255,16 +255,16 @@ impl Archive {
 /// A record has this many diagnostics; of the others it has the number.
 const MOST_DIAGNOSTICS: usize = 20;
 
-/// Writes a pack to `path`, whole or not at all.
+/// Writes a pack to `path`, whole or not at all; by way of the folder `tmp`, if there is one.
 pub(super) fn write_pack(
     builder: &Builder,
     path: &Path,
-    tmp: &Path,
+    tmp: Option<&Path>,
     threads: usize,
     contents: &pack::BlobSource<'_>,
 ) -> Result<(), Error> {
     let mut failure = None;
-    let written = disk::replace_by_way_of(path, tmp, |w| {
+    let write = |w: &mut dyn Write| {
         builder.write(w, threads, contents).map_err(|e| match e {
             pack::Error::Io(e) => e,
             other => {
@@ -273,7 +273,11 @@ pub(super) fn write_pack(
                 io::Error::other(text)
             }
         })
-    });
+    };
+    let written = match tmp {
+        Some(folder) => disk::replace_by_way_of(path, folder, write),
+        None => disk::replace(path, write),
+    };
     match failure {
         Some(failure) => Err(Error::pack(path)(failure)),
         None => written,

@@ -185,8 +185,7 @@ fn to_pack(sources: &[Source], output: &Path, threads: usize) -> Result<Merged, 
     if let Some(folder) = output.parent() {
         disk::make_folder(folder)?;
     }
-    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    write_pack(&builder, output, folder, threads, &contents)?;
+    write_pack(&builder, output, None, threads, &contents)?;
     Ok(Merged { entries: builder.len(), distinct: places.len() })
 }
 

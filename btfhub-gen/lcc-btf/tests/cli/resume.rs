@@ -52,17 +52,22 @@ fn only_what_changed_is_done_again() {
     assert!(fs::read(&pack).unwrap() == whole);
 }
 
+/// The running kernel's BTF, or a fixture's.
+fn some_btf(dir: &Path) -> Vec<u8> {
+    fs::read("/sys/kernel/btf/vmlinux").unwrap_or_else(|_| {
+        kernel(&dir.join("vmlinux"), "6.1.0", 1);
+        lcc_expect(dir, &["gen", "vmlinux", "-o", "vmlinux.btf"], 0);
+        fs::read(dir.join("vmlinux.btf")).unwrap()
+    })
+}
+
 /// Fourteen kernels, and the exit code they give: real ones where they are; else copies of the running kernel's BTF, or of a fixture.
 fn fourteen(dir: &Path) -> (PathBuf, i32) {
     if let Some(btfhub) = btfhub() {
         // On 3.10 real_start_time is a struct timespec, of which the object does not know.
         return (btfhub, 1);
     }
-    let btf = fs::read("/sys/kernel/btf/vmlinux").unwrap_or_else(|_| {
-        kernel(&dir.join("vmlinux"), "6.1.0", 1);
-        lcc_expect(dir, &["gen", "vmlinux", "-o", "vmlinux.btf"], 0);
-        fs::read(dir.join("vmlinux.btf")).unwrap()
-    });
+    let btf = some_btf(dir);
     let folder = dir.join("in/debian/12/x86_64");
     fs::create_dir_all(&folder).unwrap();
     for n in 0..14 {
@@ -118,6 +123,35 @@ fn killed_at_any_moment_the_archive_is_whole_and_a_later_run_completes_it() {
         }
         assert!(interrupted > 0, "no run was interrupted");
     }
+}
+
+#[test]
+fn killed_at_any_moment_a_single_output_is_whole_and_nothing_is_beside_it() {
+    let dir = TempDir::new().unwrap();
+    let btf = some_btf(dir.path());
+    fs::write(dir.path().join("in.btf"), &btf).unwrap();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    let args = ["gen", "in.btf", "-o", "out/x.btf"];
+    let start = Instant::now();
+    lcc_expect(dir.path(), &args, 0);
+    let whole = start.elapsed();
+    let mut interrupted = 0;
+    for n in 0..20 {
+        // The first half of the run reads.
+        let delay = whole.mul_f64(0.4 + 0.6 * f64::from(n) / 20.0);
+        fs::write(dir.path().join("out/x.btf"), b"old").unwrap();
+        let mut child = program();
+        let child = child.current_dir(dir.path()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        sleep(delay);
+        child.kill().unwrap();
+        interrupted += usize::from(child.wait().unwrap().code().is_none());
+        let mut left = tree(&dir.path().join("out"));
+        let output = left.remove(Path::new("x.btf")).expect("the old one or the new one");
+        assert!(output == b"old" || output == btf, "after a kill at {delay:?} of {whole:?}");
+        assert!(left.is_empty(), "after a kill at {delay:?} of {whole:?}: {:?}", left.keys());
+    }
+    assert!(interrupted > 0, "no run was interrupted");
 }
 
 #[test]
