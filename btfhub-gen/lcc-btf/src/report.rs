@@ -1,8 +1,8 @@
 //! What a run did: for people a table, for programs JSON, for the shell an exit code.
 
+mod table;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::time::Duration;
 
 use btf::core_relo::{Fate, ObjectReport, RelocationFate};
 use serde::{Deserialize, Serialize};
@@ -238,172 +238,11 @@ impl Report {
             Verdict::Done
         }
     }
-
-    /// The table, and below it what is not resolved.
-    pub fn table(&self) -> String {
-        let with_objects = self.kernels.iter().any(|kernel| !kernel.record.objects.is_empty());
-        let with_refused = self.kernels.iter().any(|kernel| kernel.record.fates().refused > 0);
-        let with_modules = self.kernels.iter().any(|kernel| !kernel.record.modules.is_empty());
-        let mut rows = Vec::new();
-        let mut head = vec!["KERNEL", "FROM", "TYPES IN", "TYPES KEPT", "BYTES"];
-        if with_modules {
-            head.push("MODULES");
-        }
-        if with_objects {
-            head.extend(["RESOLVED", "GUARDED", "UNGUARDED", "AMBIGUOUS"]);
-        }
-        if with_refused {
-            head.push("REFUSED");
-        }
-        head.push("TIME");
-        rows.push(head.into_iter().map(str::to_owned).collect::<Vec<_>>());
-        for kernel in &self.kernels {
-            let record = &kernel.record;
-            let mut row = vec![
-                kernel.kernel.clone().unwrap_or_else(|| kernel.input.clone()),
-                record.source.clone(),
-                grouped(record.types_in),
-                grouped(record.types_out),
-                grouped(record.bytes),
-            ];
-            if with_modules {
-                row.push(grouped(record.modules.len()));
-            }
-            let fates = record.fates();
-            if with_objects {
-                row.extend([fates.resolved, fates.guarded, fates.unguarded, fates.ambiguous].map(grouped));
-            }
-            if with_refused {
-                row.push(grouped(fates.refused));
-            }
-            row.push(if kernel.kept { "kept".to_owned() } else { seconds(kernel.seconds) });
-            rows.push(row);
-        }
-        let mut text = if self.kernels.is_empty() { String::new() } else { aligned(&rows) };
-        self.write_unresolved(&mut text);
-        for kernel in self.kernels.iter().filter(|kernel| !kernel.record.diagnostics.is_empty()) {
-            let record = &kernel.record;
-            let name = kernel.kernel.as_deref().unwrap_or(&kernel.input);
-            let more = record.diagnostics.len() - 1 + record.more_diagnostics;
-            let more = if more == 0 { String::new() } else { format!(" (and {} more: --json)", grouped(more)) };
-            let _ = writeln!(text, "{name}: {}{more}", record.diagnostics[0]);
-        }
-        for failure in &self.passed_over {
-            let _ = writeln!(text, "passed over: {}", failure.error);
-        }
-        text.push_str(&self.summary());
-        text
-    }
-
-    /// What is not resolved and not guarded: each relocation once, with the kernels where it is so.
-    fn write_unresolved(&self, text: &mut String) {
-        let mut by_relocation: BTreeMap<(&str, &Unresolved), Vec<&str>> = BTreeMap::new();
-        for kernel in &self.kernels {
-            for (object, unresolved) in kernel.record.fatal() {
-                let name = kernel.kernel.as_deref().unwrap_or(&kernel.input);
-                by_relocation.entry((&object.object, unresolved)).or_default().push(name);
-            }
-        }
-        if by_relocation.is_empty() {
-            return;
-        }
-        text.push_str("\nNot resolved, and a program gets there:\n");
-        for ((object, unresolved), kernels) in by_relocation {
-            let Unresolved { fate, kind, access, function, insn, line, reason, .. } = unresolved;
-            let line = line.as_ref().map(|line| format!(" ({line})")).unwrap_or_default();
-            let _ = writeln!(text, "  {object}: {function}+{insn}{line}: {kind} of {access}: {fate}: {reason}");
-            let _ = writeln!(text, "    on {}", some(&kernels));
-        }
-    }
-
-    /// The last line.
-    fn summary(&self) -> String {
-        let kernels = self.kernels.len();
-        let mut text = format!("\n{} {}", grouped(kernels), if kernels == 1 { "kernel" } else { "kernels" });
-        if kernels > 1 {
-            let _ =
-                write!(text, ", {} different {}", self.distinct, if self.distinct == 1 { "result" } else { "results" });
-        }
-        let count = |n: usize, what: &str| if n == 0 { String::new() } else { format!(", {} {what}", grouped(n)) };
-        let unresolved = self.kernels.iter().filter(|kernel| kernel.record.fatal().next().is_some()).count();
-        text.push_str(&count(self.kernels.iter().filter(|kernel| kernel.kept).count(), "kept from before"));
-        text.push_str(&count(unresolved, "with unresolved relocations"));
-        text.push_str(&count(self.passed_over.len(), "files passed over"));
-        text.push_str(&count(self.failures.len(), "failed"));
-        let _ = writeln!(text, ", {}", seconds(self.seconds));
-        text
-    }
-}
-
-/// Up to five names.
-fn some(names: &[&str]) -> String {
-    match names {
-        [first @ .., _, _] if names.len() > 6 => {
-            let more = names.len() - 5;
-            format!("{} and {more} more", first[..5].join(", "))
-        }
-        names => names.join(", "),
-    }
-}
-
-/// `1,234,567`
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `12 ms`, `3.4 s`, `2 min 5 s`
-fn seconds(seconds: f64) -> String {
-    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    match time.as_secs() {
-        0 if time.as_millis() < 10 => format!("{:.1} ms", seconds * 1e3),
-        0 => format!("{} ms", time.as_millis()),
-        1..60 => format!("{seconds:.1} s"),
-        whole => format!("{} min {} s", whole / 60, whole % 60),
-    }
-}
-
-/// Columns: the first two to the left, the others, which are numbers, to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            let _ = if column < 2 { write!(line, "{cell:<width$}  ") } else { write!(line, "{cell:>width$}  ") };
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!([0, 7, 999, 1000, 1234567].map(grouped), ["0", "7", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0012, 0.25, 3.44, 125.9].map(seconds), ["1.2 ms", "250 ms", "3.4 s", "2 min 5 s"]);
-    }
-
-    #[test]
-    fn many_names_are_cut() {
-        assert_eq!(some(&["a", "b"]), "a, b");
-        assert_eq!(some(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d, e, f");
-        assert_eq!(some(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");
-    }
 
     #[test]
     fn failed_inputs_go_before_unresolved_relocations() {
