@@ -26,7 +26,7 @@ A KERNEL is told by its content, never by its name:
 #[derive(Debug, Parser)]
 #[command(name = "lcc-btf", version, max_term_width = 120, propagate_version = true)]
 pub struct Args {
-    /// Say more of what is done; twice, three times for details
+    /// Say more of what is done, and tell all diagnostics; twice, three times for details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do

@@ -194,7 +194,19 @@ impl ObjectRecord {
     }
 }
 
+impl KernelReport {
+    /// What the table calls it.
+    fn name(&self) -> &str {
+        self.kernel.as_deref().unwrap_or(&self.input)
+    }
+}
+
 impl UnitRecord {
+    /// The number of diagnostics.
+    pub fn diagnostics(&self) -> usize {
+        self.diagnostics.len() + self.more_diagnostics
+    }
+
     /// The relocations of all objects.
     pub fn fates(&self) -> Fates {
         let mut sum = Fates::default();

@@ -37,8 +37,11 @@ pub fn run(args: &Gen, verbose: u8) -> Result<ExitCode> {
     let report = generate(&args.kernels, &settings, &progress);
     progress.end();
     let report = report?;
-    let mut text =
-        if args.json { serde_json::to_string_pretty(&report).context("writing the report")? } else { report.table() };
+    let mut text = if args.json {
+        serde_json::to_string_pretty(&report).context("writing the report")?
+    } else {
+        report.table(verbose > 0)
+    };
     if args.json {
         text.push('\n');
     }

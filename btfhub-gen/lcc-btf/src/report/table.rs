@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use super::{Report, Unresolved};
 
+/// Without `-v`, this many texts of diagnostics are told.
+const FIRST_DIAGNOSTICS: usize = 3;
+
 impl Report {
-    /// The table, and below it what is not resolved.
-    pub fn table(&self) -> String {
+    /// The table, and below it what is not resolved and the diagnostics: all of them where it is `verbose`, else the first.
+    pub fn table(&self, verbose: bool) -> String {
         let with_objects = self.kernels.iter().any(|kernel| !kernel.record.objects.is_empty());
         let with_refused = self.kernels.iter().any(|kernel| kernel.record.fates().refused > 0);
         let with_modules = self.kernels.iter().any(|kernel| !kernel.record.modules.is_empty());
+        let with_diagnostics = self.diagnostics() > 0;
         let mut rows = Vec::new();
         let mut head = vec!["KERNEL", "FROM", "TYPES IN", "TYPES KEPT", "BYTES"];
         if with_modules {
@@ -23,12 +27,15 @@ impl Report {
         if with_refused {
             head.push("REFUSED");
         }
+        if with_diagnostics {
+            head.push("DIAGNOSTICS");
+        }
         head.push("TIME");
         rows.push(head.into_iter().map(str::to_owned).collect::<Vec<_>>());
         for kernel in &self.kernels {
             let record = &kernel.record;
             let mut row = vec![
-                kernel.kernel.clone().unwrap_or_else(|| kernel.input.clone()),
+                kernel.name().to_owned(),
                 record.source.clone(),
                 grouped(record.types_in),
                 grouped(record.types_out),
@@ -44,18 +51,15 @@ impl Report {
             if with_refused {
                 row.push(grouped(fates.refused));
             }
+            if with_diagnostics {
+                row.push(grouped(record.diagnostics()));
+            }
             row.push(if kernel.kept { "kept".to_owned() } else { seconds(kernel.seconds) });
             rows.push(row);
         }
         let mut text = if self.kernels.is_empty() { String::new() } else { aligned(&rows) };
         self.write_unresolved(&mut text);
-        for kernel in self.kernels.iter().filter(|kernel| !kernel.record.diagnostics.is_empty()) {
-            let record = &kernel.record;
-            let name = kernel.kernel.as_deref().unwrap_or(&kernel.input);
-            let more = record.diagnostics.len() - 1 + record.more_diagnostics;
-            let more = if more == 0 { String::new() } else { format!(" (and {} more: --json)", grouped(more)) };
-            let _ = writeln!(text, "{name}: {}{more}", record.diagnostics[0]);
-        }
+        self.write_diagnostics(&mut text, if verbose { usize::MAX } else { FIRST_DIAGNOSTICS });
         for failure in &self.passed_over {
             let _ = writeln!(text, "passed over: {}", failure.error);
         }
@@ -68,8 +72,7 @@ impl Report {
         let mut by_relocation: BTreeMap<(&str, &Unresolved), Vec<&str>> = BTreeMap::new();
         for kernel in &self.kernels {
             for (object, unresolved) in kernel.record.fatal() {
-                let name = kernel.kernel.as_deref().unwrap_or(&kernel.input);
-                by_relocation.entry((&object.object, unresolved)).or_default().push(name);
+                by_relocation.entry((&object.object, unresolved)).or_default().push(kernel.name());
             }
         }
         if by_relocation.is_empty() {
@@ -84,6 +87,43 @@ impl Report {
         }
     }
 
+    /// What was not quite right with the inputs: each text once, with the kernels where it is so; `most` texts.
+    fn write_diagnostics(&self, text: &mut String, most: usize) {
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_text: Vec<(&str, Vec<&str>)> = Vec::new();
+        for kernel in &self.kernels {
+            for diagnostic in &kernel.record.diagnostics {
+                let place = *places.entry(diagnostic).or_insert(by_text.len());
+                if place == by_text.len() {
+                    by_text.push((diagnostic, Vec::new()));
+                }
+                // A kernel can have one text several times.
+                if by_text[place].1.last() != Some(&kernel.name()) {
+                    by_text[place].1.push(kernel.name());
+                }
+            }
+        }
+        if by_text.is_empty() {
+            return;
+        }
+        text.push_str("\nNot quite right with the inputs:\n");
+        for (diagnostic, kernels) in by_text.iter().take(most) {
+            let _ = writeln!(text, "  {diagnostic}\n    on {}", some(kernels));
+        }
+        if by_text.len() > most {
+            let _ = writeln!(text, "  and {} more: -v tells them, or --json", grouped(by_text.len() - most));
+        }
+        let not_kept = self.kernels.iter().map(|kernel| kernel.record.more_diagnostics).sum();
+        if not_kept > 0 {
+            let _ = writeln!(text, "  and {} that are only counted", grouped(not_kept));
+        }
+    }
+
+    /// The number of diagnostics of all kernels.
+    fn diagnostics(&self) -> usize {
+        self.kernels.iter().map(|kernel| kernel.record.diagnostics()).sum()
+    }
+
     /// The last line.
     fn summary(&self) -> String {
         let kernels = self.kernels.len();
@@ -96,6 +136,8 @@ impl Report {
         let unresolved = self.kernels.iter().filter(|kernel| kernel.record.fatal().next().is_some()).count();
         text.push_str(&count(self.kernels.iter().filter(|kernel| kernel.kept).count(), "kept from before"));
         text.push_str(&count(unresolved, "with unresolved relocations"));
+        let diagnostics = self.diagnostics();
+        text.push_str(&count(diagnostics, if diagnostics == 1 { "diagnostic" } else { "diagnostics" }));
         text.push_str(&count(self.passed_over.len(), "files passed over"));
         text.push_str(&count(self.failures.len(), "failed"));
         let _ = writeln!(text, ", {}", seconds(self.seconds));
@@ -159,6 +201,34 @@ fn aligned(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{KernelReport, UnitRecord};
+
+    #[test]
+    fn each_diagnostic_is_told_once_with_its_kernels() {
+        let kernel = |name: &str, diagnostics: &[&str], more_diagnostics| KernelReport {
+            kernel: Some(name.to_owned()),
+            input: String::new(),
+            kept: true,
+            seconds: 0.0,
+            record: UnitRecord {
+                diagnostics: diagnostics.iter().map(|&text| text.to_owned()).collect(),
+                more_diagnostics,
+                ..UnitRecord::default()
+            },
+        };
+        let kernels = vec![kernel("a", &["z", "y", "z"], 0), kernel("b", &[], 0), kernel("c", &["x", "w", "z"], 40)];
+        let report = Report { kernels, ..Report::default() };
+        let mut text = report.table(false);
+        assert_eq!(
+            text.split_off(text.find("\nNot").unwrap()),
+            "\nNot quite right with the inputs:\n  z\n    on a, c\n  y\n    on a\n  x\n    on c\n  \
+             and 1 more: -v tells them, or --json\n  and 40 that are only counted\n\n\
+             3 kernels, 0 different results, 3 kept from before, 46 diagnostics, 0.0 ms\n"
+        );
+        let counts = text.lines().map(|line| line.split_whitespace().nth_back(1).unwrap()).collect::<Vec<_>>();
+        assert_eq!(counts, ["DIAGNOSTICS", "3", "0", "43"]);
+        assert!(report.table(true).contains("\n  w\n    on c\n  and 40 that"));
+    }
 
     #[test]
     fn numbers_are_readable() {

@@ -87,6 +87,39 @@ fn the_report_is_json() {
 }
 
 #[test]
+fn what_is_not_quite_right_with_the_debug_information_is_said() {
+    let dir = TempDir::new().unwrap();
+    for name in ["a", "b"] {
+        // BTF counts sizes in 32 bits of bytes, and offsets in 32 bits of bits.
+        let source = format!(
+            "struct big {{ char at[5UL << 30]; }} *big;\nstruct far {{ char at[600UL << 20]; int member; }} *far;\n\
+             const char {name}[] = \"Linux version 6.1.0-{name} (a@b) (gcc) #1\\n\";\nint start(void) {{ return {name}[0]; }}\n"
+        );
+        fs::write(dir.path().join("k.c"), source).unwrap();
+        let cc = ["-g", "-ffreestanding", "-nostdlib", "-static", "-no-pie", "-Wl,-e,start", "k.c", "-o", name];
+        crate::support::run(std::process::Command::new("cc").current_dir(dir.path()).args(cc));
+    }
+    let args = ["gen", "a", "b", "-o", "out"];
+    let ran = lcc_expect(dir.path(), &args, 0);
+    let expected = |line: &str| line.contains("4 GiB") || line.contains("512 MiB");
+    let said: Vec<&str> = ran.stdout.lines().filter(|line| expected(line)).collect();
+    assert_eq!(said.len(), 2, "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("\n    on unknown/unknown/x86_64/6.1.0-a, unknown/unknown/x86_64/6.1.0-b\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains(", 4 diagnostics, "), "{}", ran.stdout);
+    // What was kept is as it was.
+    let again = lcc_expect(dir.path(), &[&args[..], &["--json"]].concat(), 0);
+    let report: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    let first = report["kernels"][0]["diagnostics"][0].as_str().unwrap();
+    assert!(first.starts_with(".debug_info offset 0x") && said[0].ends_with(first), "{first}");
+    let strict = lcc_expect(dir.path(), &[&args[..], &["--strict", "--fresh"]].concat(), 2);
+    assert!(strict.stderr.contains(&format!("lcc-btf: a: {first} (and 1 more)\n")), "{}", strict.stderr);
+}
+
+#[test]
 fn a_compat_leaves_out_what_the_reader_does_not_know() {
     let dir = TempDir::new().unwrap();
     fs::write(
