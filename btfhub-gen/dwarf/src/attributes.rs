@@ -1,6 +1,6 @@
 //! The attributes of one entry, decoded.
 
-use crate::abbrev::{At, Encoding, Form, Op, Table, form_of};
+use crate::abbrev::{Abbrev, At, Encoding, Form, NOT_FIXED, Table, form_of};
 use crate::cursor::Cursor;
 use crate::error::Result;
 
@@ -40,11 +40,30 @@ impl Attributes {
         self.has(at) && self.values[at as usize] != 0
     }
 
-    /// Reads an entry by the steps of its abbreviation.
+    /// Reads an entry by its abbreviation.
     #[inline(always)]
-    pub(crate) fn read(&mut self, at: &mut Cursor<'_>, table: &Table, ops: &[Op], encoding: Encoding) -> Result<()> {
+    pub(crate) fn read(
+        &mut self,
+        at: &mut Cursor<'_>,
+        table: &Table<'_>,
+        abbrev: &Abbrev,
+        encoding: Encoding,
+    ) -> Result<()> {
+        if abbrev.size != NOT_FIXED
+            && let Some(bytes) = at.ahead(abbrev.size as usize + size_of::<u64>())
+        {
+            for load in table.loads(abbrev) {
+                let bytes = bytes.get(load.offset as usize..).and_then(|rest| rest.first_chunk()).copied();
+                let bytes = bytes.unwrap_or_default();
+                let raw = if at.big() { u64::from_be_bytes(bytes) >> load.shift } else { u64::from_le_bytes(bytes) };
+                self.values[load.at as usize] = raw & load.mask | load.constant;
+                self.forms[load.at as usize] = load.form;
+            }
+            self.present = abbrev.present;
+            return at.skip(abbrev.size as usize);
+        }
         self.present = 0;
-        for op in ops {
+        for op in table.ops(abbrev) {
             let (form, value) = value(at, op.form, op.arg, table, encoding)?;
             let slot = op.at as usize;
             self.values[slot] = value;
@@ -73,9 +92,9 @@ pub(crate) fn is_constant(form: Form) -> bool {
 
 /// Gets past an entry; gives the offset of its sibling, from the start of the unit, where it has one.
 #[inline(always)]
-pub(crate) fn skip(at: &mut Cursor<'_>, table: &Table, ops: &[Op], encoding: Encoding) -> Result<Option<u64>> {
+pub(crate) fn skip(at: &mut Cursor<'_>, table: &Table<'_>, abbrev: &Abbrev, encoding: Encoding) -> Result<Option<u64>> {
     let mut sibling = None;
-    for op in ops {
+    for op in table.skips(abbrev) {
         let (_, value) = value(at, op.form, op.arg, table, encoding)?;
         if op.at == At::Sibling {
             sibling = Some(value);
@@ -85,7 +104,7 @@ pub(crate) fn skip(at: &mut Cursor<'_>, table: &Table, ops: &[Op], encoding: Enc
 }
 
 #[inline(always)]
-fn value(at: &mut Cursor<'_>, form: Form, arg: u32, table: &Table, encoding: Encoding) -> Result<(Form, u64)> {
+fn value(at: &mut Cursor<'_>, form: Form, arg: u32, table: &Table<'_>, encoding: Encoding) -> Result<(Form, u64)> {
     let value = match form {
         Form::Jump => {
             at.skip(arg as usize)?;
@@ -112,7 +131,7 @@ fn value(at: &mut Cursor<'_>, form: Form, arg: u32, table: &Table, encoding: Enc
 }
 
 #[inline(never)]
-fn rare(at: &mut Cursor<'_>, form: Form, table: &Table, encoding: Encoding) -> Result<(Form, u64)> {
+fn rare(at: &mut Cursor<'_>, form: Form, table: &Table<'_>, encoding: Encoding) -> Result<(Form, u64)> {
     let start = at.pos() as u64;
     let value = match form {
         Form::Addr => at.sized(encoding.address_size)?,

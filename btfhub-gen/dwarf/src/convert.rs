@@ -14,14 +14,15 @@ use crate::entries::{
     VARIADIC,
 };
 use crate::error::{Diagnostic, Result};
-use crate::names::{NameId, Names};
+use crate::names::NameId;
 use crate::nodes::{NO_ENTRY, NodeId, NodeKind, Nodes, SlotKind, VOID, head, slot_words};
+use crate::strings::{StringSections, Strings};
 use crate::symbols::Symbols;
 use crate::unit::{EntryAt, Files, Unit};
 
 /// What one thread gathers over all units that it reads.
 pub(crate) struct Worker<'f> {
-    pub(crate) names: Names<'f>,
+    pub(crate) strings: Strings<'f>,
     pub(crate) nodes: Nodes,
     pub(crate) functions: Vec<FunctionState>,
     pub(crate) parameters: Vec<(NameId, NodeId)>,
@@ -38,8 +39,8 @@ pub(crate) struct Worker<'f> {
     pub(crate) imports: Vec<(u32, Vec<EntryAt>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// By name: 0 not looked up yet, 1 the symbol table has such a function, 2 it has not.
-    known: Vec<u8>,
+    /// Whether the symbol table has a function of the name.
+    known: FxHashMap<NameId, bool>,
     words: Vec<u32>,
     /// By type entry of the unit: the node that references to it get, plus 1; 0 not made yet.
     made: Vec<u32>,
@@ -64,9 +65,9 @@ const IN_PROGRESS: u32 = u32::MAX;
 const DEEPEST: u32 = 200;
 
 impl<'f> Worker<'f> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(places: StringSections<'f>) -> Self {
         Worker {
-            names: Names::new(),
+            strings: Strings::new(places),
             nodes: Nodes::new(),
             functions: Vec::new(),
             parameters: Vec::new(),
@@ -78,7 +79,7 @@ impl<'f> Worker<'f> {
             imports: Vec::new(),
             uses: FxHashMap::default(),
             diagnostics: Vec::new(),
-            known: Vec::new(),
+            known: FxHashMap::default(),
             words: Vec::new(),
             made: Vec::new(),
             sizes: FxHashMap::default(),
@@ -96,6 +97,7 @@ impl<'f> Worker<'f> {
     /// Converts all of a unit.
     pub(crate) fn unit(&mut self, context: &Context<'_, 'f, '_>) -> Result<()> {
         self.begin(context.entries);
+        self.nodes.settle();
         let mut definitions = Vec::new();
         let mut tags = context.entries.decl_tags.iter().filter(|tag| matches!(tag.on, Tagged::Type(_))).peekable();
         let tagged = tags.peek().is_some();
@@ -245,7 +247,7 @@ impl<'f> Worker<'f> {
                 for tag in tags {
                     target = self.nodes.intern(&[head(NodeKind::TypeTag, 0), tag.name.0, target.0], NO_ENTRY);
                 }
-                self.words.extend([head(NodeKind::Pointer, 0), target.0]);
+                return self.nodes.intern(&[head(NodeKind::Pointer, 0), target.0], entry);
             }
             Tag::Const | Tag::Volatile | Tag::Restrict => {
                 let kind = match ty.tag {
@@ -254,11 +256,11 @@ impl<'f> Worker<'f> {
                     _ => NodeKind::Restrict,
                 };
                 let target = self.resolve(context, ty.ty, depth);
-                self.words.extend([head(kind, 0), target.0]);
+                return self.nodes.intern(&[head(kind, 0), target.0], entry);
             }
             Tag::Typedef => {
                 let target = self.resolve(context, ty.ty, depth);
-                self.words.extend([head(NodeKind::Typedef, 0), ty.name.0, target.0]);
+                return self.nodes.intern(&[head(NodeKind::Typedef, 0), ty.name.0, target.0], entry);
             }
             Tag::Array => {
                 let mut element = self.resolve(context, ty.ty, depth);
@@ -271,17 +273,17 @@ impl<'f> Worker<'f> {
                     let words = [head(NodeKind::Array, 0), element.0, dimension.value as u32];
                     element = self.nodes.intern(&words, NO_ENTRY);
                 }
-                self.words.extend([head(NodeKind::Array, 0), element.0, outermost.value as u32]);
+                return self.nodes.intern(&[head(NodeKind::Array, 0), element.0, outermost.value as u32], entry);
             }
             Tag::Subroutine => {
                 let result = self.resolve(context, ty.ty, depth);
-                self.words.extend([head(NodeKind::Prototype, 0), result.0]);
+                self.words.extend_from_slice(&[head(NodeKind::Prototype, 0), result.0]);
                 for parameter in context.entries.children(&ty) {
                     let node = self.resolve(context, parameter.ty, depth);
-                    self.words.extend([parameter.name.0, node.0]);
+                    self.words.extend_from_slice(&[parameter.name.0, node.0]);
                 }
                 if ty.flags & VARIADIC != 0 {
-                    self.words.extend([0, VOID.0]);
+                    self.words.extend_from_slice(&[0, VOID.0]);
                 }
             }
             Tag::Enum => {
@@ -292,15 +294,15 @@ impl<'f> Worker<'f> {
                     ..=4 => children.iter().any(|child| (child.value as i64) < 0),
                     _ => signed_enum(context.entries, &ty),
                 };
-                self.words.extend([head(NodeKind::Enum, u32::from(signed)), ty.name.0, bytes]);
+                self.words.extend_from_slice(&[head(NodeKind::Enum, u32::from(signed)), ty.name.0, bytes]);
                 for enumerator in children {
                     let value = enumerator.value;
-                    self.words.extend([enumerator.name.0, value as u32, (value >> 32) as u32]);
+                    self.words.extend_from_slice(&[enumerator.name.0, value as u32, (value >> 32) as u32]);
                 }
             }
             Tag::Struct | Tag::Union => {
                 let kind = if ty.tag == Tag::Union { NodeKind::Union } else { NodeKind::Struct };
-                self.words.extend([head(kind, 0), ty.name.0, ty.bytes]);
+                self.words.extend_from_slice(&[head(kind, 0), ty.name.0, ty.bytes]);
                 for member in context.entries.children(&ty) {
                     let node = self.resolve(context, member.ty, depth);
                     let offset = match member.msb_offset {
@@ -311,7 +313,7 @@ impl<'f> Worker<'f> {
                         self.note(context, ty.offset, "a member beyond 512 MiB; its offset is cut");
                         u32::MAX
                     });
-                    self.words.extend([member.name.0, node.0, offset, member.bits]);
+                    self.words.extend_from_slice(&[member.name.0, node.0, offset, member.bits]);
                 }
                 sort_members(&mut self.words[start + 3..]);
             }
@@ -351,7 +353,7 @@ impl<'f> Worker<'f> {
 
     /// The name of the integer that stands for those of a size that BTF does not know, as pahole calls it.
     fn stand_in(&mut self) -> NameId {
-        self.names.intern(b"__SANITIZED_FAKE_INT__")
+        self.strings.intern(b"__SANITIZED_FAKE_INT__")
     }
 
     /// The bit offset of a bit field described the way of DWARF 2 and 3: counted from the most significant bit of its

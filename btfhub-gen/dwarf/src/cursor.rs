@@ -37,6 +37,23 @@ impl<'d> Cursor<'d> {
         self.pos
     }
 
+    /// The next bytes, without going past them; none where there are fewer.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, count: usize) -> Option<&'d [u8]> {
+        self.data.get(self.pos..)?.get(..count)
+    }
+
+    /// The file is big-endian.
+    #[inline(always)]
+    pub(crate) fn big(&self) -> bool {
+        self.big
+    }
+
+    /// The bytes from `start` (an offset in the section) to here.
+    pub(crate) fn since(&self, start: usize) -> &'d [u8] {
+        self.data.get(start..self.pos).unwrap_or_default()
+    }
+
     /// Where the readable bytes end.
     pub(crate) fn len(&self) -> usize {
         self.data.len()
@@ -169,7 +186,7 @@ impl<'d> Cursor<'d> {
     /// A zero-terminated string, without its terminator.
     pub(crate) fn cstr(&mut self) -> Result<&'d [u8]> {
         let rest = self.data.get(self.pos..).unwrap_or(&[]);
-        match memchr(rest) {
+        match memchr::memchr(0, rest) {
             Some(len) => {
                 self.pos += len + 1;
                 Ok(&rest[..len])
@@ -177,10 +194,6 @@ impl<'d> Cursor<'d> {
             None => Err(self.malformed(self.pos, "a string without its end")),
         }
     }
-}
-
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == 0)
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use crate::convert::{Context, Worker, is_excluded};
 use crate::entries::{Entries, Reader, UnitInfo};
 use crate::error::{Diagnostic, Error, Result, SectionName};
 use crate::graph::Graph;
-use crate::merge::{Elsewhere, extern_entry, merge};
+use crate::merge::{Elsewhere, Merged, extern_entry, merge};
 use crate::names::NameId;
 use crate::nodes::VOID;
 use crate::sections::{Decompress, File};
 use crate::select::{Dropped, prototypes, select};
+use crate::strings::StringSections;
 use crate::surface::surface;
 use crate::unit::{EntryAt, Files, Unit, unit_of};
 use crate::write::Writer;
@@ -120,10 +121,13 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
     }
     let units = files.units()?;
     let signatures = signatures(&units);
-    let job = Job { files: &files, units: &units, signatures: &signatures, options };
-    let workers = job.read_all()?;
-    let elsewhere = job.read_elsewhere(&workers)?;
-    let mut merged = merge(workers, elsewhere, options.base);
+    let strings = StringSections::new(&files);
+    let mut job = Job { files: &files, units: &units, signatures: &signatures, strings, options };
+    let mut merged = job.merged()?;
+    if merged.empty_name {
+        job.strings.distrust();
+        merged = job.merged()?;
+    }
     let prototypes = prototypes(&mut merged);
     let graph = Graph::new(&mut merged, &units);
     let machine = files.main.machine;
@@ -179,6 +183,7 @@ struct Job<'f, 'd> {
     files: &'f Files<'d>,
     units: &'f [Unit],
     signatures: &'f FxHashMap<u64, EntryAt>,
+    strings: StringSections<'f>,
     options: &'f Options<'f>,
 }
 
@@ -193,6 +198,13 @@ impl<'f, 'd> Job<'f, 'd> {
             table: Table::default(),
             attributes: Attributes::new(),
         }
+    }
+
+    /// Reads all units.
+    fn merged(&self) -> Result<Merged<'f>> {
+        let workers = self.read_all()?;
+        let elsewhere = self.read_elsewhere(&workers)?;
+        Ok(merge(workers, elsewhere, self.options.base))
     }
 
     /// Runs of units: first and last, exclusive.
@@ -215,7 +227,7 @@ impl<'f, 'd> Job<'f, 'd> {
         let next = AtomicUsize::new(0);
         let jobs = self.options.jobs.clamp(1, runs.len().max(1));
         let work = || -> (Worker<'f>, Option<(usize, Error)>) {
-            let mut worker = Worker::new();
+            let mut worker = Worker::new(self.strings);
             let mut reader = self.reader();
             let mut entries = Entries::default();
             loop {
@@ -272,7 +284,7 @@ impl<'f, 'd> Job<'f, 'd> {
     ) -> Result<()> {
         let unit = &self.units[at];
         let skip = |info: &UnitInfo| is_excluded(info, self.options.rust);
-        let kept = reader.read(unit, entries, &mut worker.names, &mut worker.diagnostics, skip)?;
+        let kept = reader.read(unit, entries, &mut worker.strings, &mut worker.diagnostics, skip)?;
         if !kept {
             return Ok(());
         }
@@ -299,7 +311,7 @@ impl<'f, 'd> Job<'f, 'd> {
         if open.is_empty() {
             return Ok(None);
         }
-        let mut found = Elsewhere { worker: Worker::new(), found: FxHashMap::default() };
+        let mut found = Elsewhere { worker: Worker::new(self.strings), found: FxHashMap::default() };
         let (mut reader, mut entries) = (self.reader(), Entries::default());
         while !open.is_empty() {
             open.sort_unstable();
@@ -316,7 +328,7 @@ impl<'f, 'd> Job<'f, 'd> {
                     continue;
                 };
                 let unit = &self.units[at];
-                reader.read(unit, &mut entries, &mut worker.names, &mut worker.diagnostics, |_| false)?;
+                reader.read(unit, &mut entries, &mut worker.strings, &mut worker.diagnostics, |_| false)?;
                 worker.begin(&entries);
                 let context = self.context(&entries, unit, at);
                 for &entry in wanted {

@@ -170,7 +170,8 @@ pub(crate) struct Entries {
     /// By offset from the start of the unit: class and position in a table, plus 1; 0 for entries that do not matter.
     index: Vec<u32>,
     frames: Vec<Frame>,
-    open_children: Vec<Child>,
+    /// Children of types that are interrupted by a type within.
+    set_aside: Vec<Child>,
     open_parameters: Vec<Parameter>,
 }
 
@@ -179,9 +180,14 @@ struct Frame {
     kind: FrameKind,
     /// Position of the type or function.
     at: u32,
-    /// Where its children begin in the table of open ones.
+    /// Type: where its children begin in the table. Function: where its parameters begin in the table of open ones.
     start: u32,
+    /// Type within a type: where the other's children were put aside.
+    aside: u32,
 }
+
+/// The type is not within a type.
+const NOT_WITHIN: u32 = u32::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FrameKind {
@@ -261,7 +267,7 @@ impl Entries {
         self.inlined.clear();
         self.elsewhere.clear();
         self.frames.clear();
-        self.open_children.clear();
+        self.set_aside.clear();
         self.open_parameters.clear();
     }
 }

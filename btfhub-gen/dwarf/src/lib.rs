@@ -27,6 +27,7 @@ mod names;
 mod nodes;
 mod sections;
 mod select;
+mod strings;
 mod surface;
 mod symbols;
 mod text;

@@ -7,6 +7,7 @@ use crate::convert::{FunctionState, TypeTag, Uses, VariableState, Worker};
 use crate::error::Diagnostic;
 use crate::names::{NameId, Names};
 use crate::nodes::{NodeId, NodeKind, Nodes, VOID, kind_of, name_positions, references};
+use crate::strings::Strings;
 use crate::unit::{EntryAt, SOURCES};
 
 /// Everything that the units gave.
@@ -25,6 +26,8 @@ pub(crate) struct Merged<'f> {
     pub(crate) imports: Vec<(u32, Vec<(EntryAt, NodeId)>)>,
     pub(crate) uses: FxHashMap<NameId, Uses>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// A name that units took for one is empty.
+    pub(crate) empty_name: bool,
 }
 
 /// The entries of other units that references lead to: what the table of the worker at that place has for each.
@@ -58,6 +61,7 @@ pub(crate) fn merge<'f>(
         imports: Vec::new(),
         uses: FxHashMap::default(),
         diagnostics: Vec::new(),
+        empty_name: false,
     };
     let mut entries = None;
     if let Some(elsewhere) = elsewhere {
@@ -67,38 +71,28 @@ pub(crate) fn merge<'f>(
     if let Some(base) = base {
         merged.names = base.names.clone();
         merged.nodes = base.nodes.clone();
-    } else if entries.is_none() && !workers.is_empty() {
-        // the first table is kept as it is
-        let first = workers.remove(0);
-        merged.names = first.names;
-        merged.nodes = first.nodes;
-        merged.functions = first.functions;
-        merged.parameters = first.parameters;
-        merged.variables = first.variables;
-        merged.type_tags = first.type_tags;
-        merged.environments = first.environments;
-        merged.uses = first.uses;
-        merged.diagnostics = first.diagnostics;
     }
-    let maps = workers.iter().map(|worker| Map::new(worker, &mut merged.names)).collect();
-    let mut mapping = Mapping { tables: workers.iter().map(|worker| &worker.nodes).collect(), maps, entries };
-    for which in 0..mapping.tables.len() {
-        for id in mapping.tables[which].ids() {
-            mapping.node(&mut merged.nodes, which, id, 0);
+    let mut mapping = Mapping { workers: &workers, maps: workers.iter().map(Map::new).collect(), entries };
+    for (which, worker) in workers.iter().enumerate() {
+        for id in worker.nodes.ids() {
+            mapping.node(&mut merged, which, id, 0);
         }
     }
-    let Mapping { maps, entries, .. } = mapping;
+    let Mapping { mut maps, entries, .. } = mapping;
     let elsewhere: FxHashMap<EntryAt, (NameId, NodeId)> = entries
         .into_iter()
         .flatten()
         .map(|(entry, (name, node))| {
-            (entry, (NameId(maps[0].names[name.0 as usize]), NodeId(maps[0].nodes[node.0 as usize])))
+            let name = maps[0].name(&workers[0].strings, &mut merged.names, name);
+            (entry, (name, NodeId(maps[0].nodes[node.0 as usize])))
         })
         .collect();
     let name_at = |entry: &EntryAt| elsewhere.get(entry).map_or(NameId(0), |&(name, _)| name);
     for (worker, map) in workers.into_iter().zip(maps) {
-        let node = |id: NodeId| NodeId(map.nodes[id.0 as usize]);
-        let name = |id: NameId| NameId(map.names[id.0 as usize]);
+        let Map { names: mut known, nodes } = map;
+        let node = |id: NodeId| NodeId(nodes[id.0 as usize]);
+        let names = &mut merged.names;
+        let mut name = |id: NameId| map_name(&mut known, &worker.strings, names, id);
         let first = merged.parameters.len() as u32;
         merged.parameters.extend(worker.parameters.into_iter().map(|(n, ty)| (name(n), node(ty))));
         for (at, entry) in &worker.foreign_parameters {
@@ -138,6 +132,7 @@ pub(crate) fn merge<'f>(
             merged.uses.entry(name(key)).or_default().add(uses);
         }
         merged.diagnostics.extend(worker.diagnostics);
+        merged.empty_name |= known.values().any(|&name| name == NameId(0));
     }
     // a parameter without a name even where its function was declared
     let named = |function: &FunctionState| {
@@ -164,7 +159,7 @@ pub(crate) fn merge<'f>(
 
 /// From the numbers of one worker's tables to those of the merged ones.
 struct Map {
-    names: Vec<u32>,
+    names: FxHashMap<NameId, NameId>,
     nodes: Vec<u32>,
 }
 
@@ -172,25 +167,39 @@ const NOT_YET: u32 = u32::MAX;
 const IN_PROGRESS: u32 = u32::MAX - 1;
 
 impl Map {
-    fn new<'f>(worker: &Worker<'f>, names: &mut Names<'f>) -> Map {
-        let ids = 0..worker.names.len() as u32;
-        let names = ids.map(|id| names.intern(worker.names.get(NameId(id))).0).collect();
-        Map { names, nodes: vec![NOT_YET; worker.nodes.len()] }
+    fn new(worker: &Worker<'_>) -> Map {
+        Map { names: FxHashMap::default(), nodes: vec![NOT_YET; worker.nodes.len()] }
     }
+
+    fn name<'f>(&mut self, strings: &Strings<'f>, names: &mut Names<'f>, id: NameId) -> NameId {
+        map_name(&mut self.names, strings, names, id)
+    }
+}
+
+fn map_name<'f>(
+    known: &mut FxHashMap<NameId, NameId>,
+    strings: &Strings<'f>,
+    names: &mut Names<'f>,
+    id: NameId,
+) -> NameId {
+    if id == NameId(0) {
+        return id;
+    }
+    *known.entry(id).or_insert_with(|| names.intern(strings.get(id)))
 }
 
 /// Chains of references from unit to unit are cut beyond this depth.
 const DEEPEST: u32 = 500;
 
-struct Mapping<'w> {
-    tables: Vec<&'w Nodes>,
+struct Mapping<'w, 'f> {
+    workers: &'w [Worker<'f>],
     maps: Vec<Map>,
     /// Nodes of the first table, by the entry that extern nodes name.
     entries: Option<FxHashMap<EntryAt, (NameId, NodeId)>>,
 }
 
-impl Mapping<'_> {
-    fn node(&mut self, out: &mut Nodes, which: usize, id: NodeId, depth: u32) -> NodeId {
+impl<'f> Mapping<'_, 'f> {
+    fn node(&mut self, out: &mut Merged<'f>, which: usize, id: NodeId, depth: u32) -> NodeId {
         match self.maps[which].nodes[id.0 as usize] {
             NOT_YET => {}
             IN_PROGRESS => return VOID,
@@ -200,8 +209,8 @@ impl Mapping<'_> {
             return VOID;
         }
         self.maps[which].nodes[id.0 as usize] = IN_PROGRESS;
-        let table = self.tables[which];
-        let words = table.words(id);
+        let worker = &self.workers[which];
+        let words = worker.nodes.words(id);
         let node = match extern_entry(words) {
             Some(entry) => match self.entries.as_ref().and_then(|entries| entries.get(&entry)) {
                 Some(&(_, target)) => self.node(out, 0, target, depth + 1),
@@ -210,12 +219,12 @@ impl Mapping<'_> {
             None => {
                 let mut mapped: smallvec::SmallVec<[u32; 64]> = words.into();
                 for at in name_positions(words) {
-                    mapped[at] = self.maps[which].names[words[at] as usize];
+                    mapped[at] = self.maps[which].name(&worker.strings, &mut out.names, NameId(words[at])).0;
                 }
                 for at in references(words) {
                     mapped[at] = self.node(out, which, NodeId(words[at]), depth + 1).0;
                 }
-                out.intern(&mapped, table.first(id))
+                out.nodes.intern(&mapped, worker.nodes.first(id))
             }
         };
         self.maps[which].nodes[id.0 as usize] = node.0;

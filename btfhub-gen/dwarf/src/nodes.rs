@@ -104,18 +104,45 @@ pub(crate) const NO_ENTRY: u64 = u64::MAX;
 /// A table of nodes.
 #[derive(Clone)]
 pub(crate) struct Nodes {
+    /// Per node: a header of its id and the number of its words, then these.
     words: Vec<u32>,
+    /// Where each node's words begin.
     starts: Vec<u32>,
     /// Position in the input of the first entry that made each node.
     first: Vec<u64>,
+    /// Half a hash and the start of the words, so that a node is found with two looks at memory.
     table: HashTable<(u32, u32)>,
+    /// Nodes before this one were made by entries before those that come now.
+    settled: u32,
+    /// By node: where the words of the one that was asked for after it begin. Units that include the same headers have
+    /// the same types in the same order.
+    next: Vec<u32>,
+    /// The node asked for last.
+    last: u32,
 }
+
+/// In a header: no entry made this node yet.
+const UNPLACED: u32 = 1 << 31;
 
 impl Nodes {
     pub(crate) fn new() -> Self {
-        let mut nodes = Nodes { words: Vec::new(), starts: vec![0], first: Vec::new(), table: HashTable::new() };
-        nodes.intern(&[head(NodeKind::Void, 0)], NO_ENTRY);
+        let mut nodes = Nodes {
+            words: Vec::new(),
+            starts: Vec::new(),
+            first: Vec::new(),
+            table: HashTable::new(),
+            settled: 0,
+            next: Vec::new(),
+            last: 0,
+        };
+        let void = [head(NodeKind::Void, 0)];
+        nodes.add((hash_words(&void) >> 32) as u32, &void, NO_ENTRY);
         nodes
+    }
+
+    /// Says that all entries to come lie behind those that came.
+    pub(crate) fn settle(&mut self) {
+        self.settled = self.starts.len() as u32;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -128,8 +155,8 @@ impl Nodes {
 
     #[inline]
     pub(crate) fn words(&self, id: NodeId) -> &[u32] {
-        let id = id.0 as usize;
-        &self.words[self.starts[id] as usize..self.starts[id + 1] as usize]
+        let start = self.starts[id.0 as usize] as usize;
+        &self.words[start..start + self.words[start - 1] as usize]
     }
 
     #[inline]
@@ -141,33 +168,79 @@ impl Nodes {
         self.first[id.0 as usize]
     }
 
+    /// Where the node with these words begins.
+    #[inline(always)]
+    fn start_of(&self, short: u32, words: &[u32]) -> Option<usize> {
+        let same = |&(h, start): &(u32, u32)| h == short && self.is_at(start as usize, words);
+        self.table.find(spread(short), same).map(|&(_, start)| start as usize)
+    }
+
     /// The node with these words, where there is one.
     pub(crate) fn find(&self, words: &[u32]) -> Option<NodeId> {
-        let short = (hash_words(words) >> 32) as u32;
-        let same = |&(h, id): &(u32, u32)| h == short && self.words(NodeId(id)) == words;
-        self.table.find(spread(short), same).map(|&(_, id)| NodeId(id))
+        let start = self.start_of((hash_words(words) >> 32) as u32, words)?;
+        Some(NodeId(self.words[start - 2] & !UNPLACED))
     }
 
     /// The node with these words, made by the entry at position `entry` of the input if there was none.
     #[inline]
     pub(crate) fn intern(&mut self, words: &[u32], entry: u64) -> NodeId {
-        let hash = hash_words(words);
-        let short = (hash >> 32) as u32;
-        let Nodes { words: all, starts, first, table } = self;
-        let same = |&(h, id): &(u32, u32)| {
-            h == short && all[starts[id as usize] as usize..starts[id as usize + 1] as usize] == *words
-        };
-        if let Some(&(_, id)) = table.find(spread(short), same) {
-            let seen = &mut first[id as usize];
-            *seen = (*seen).min(entry);
-            return NodeId(id);
+        let expected = self.next[self.last as usize] as usize;
+        if self.is_at(expected, words) {
+            return self.found(expected, entry);
         }
-        let id = first.len() as u32;
-        table.insert_unique(spread(short), (short, id), |&(short, _)| spread(short));
-        all.extend_from_slice(words);
-        starts.push(all.len() as u32);
-        first.push(entry);
+        let short = (hash_words(words) >> 32) as u32;
+        let start = match self.start_of(short, words) {
+            Some(start) => start,
+            None => self.add(short, words, entry),
+        };
+        self.next[self.last as usize] = start as u32;
+        self.found(start, entry)
+    }
+
+    /// Whether a node begins at `start` of the words, and is this one.
+    #[inline(always)]
+    fn is_at(&self, start: usize, words: &[u32]) -> bool {
+        match start {
+            0 => false,
+            _ => self.words[start - 1] as usize == words.len() && equal(&self.words[start..], words),
+        }
+    }
+
+    /// Notes that an entry leads to the node that begins at `start` of the words.
+    #[inline(always)]
+    fn found(&mut self, start: usize, entry: u64) -> NodeId {
+        let header = self.words[start - 2];
+        let id = header & !UNPLACED;
+        self.last = id;
+        // the bit makes it greater than any
+        if header >= self.settled && entry != NO_ENTRY {
+            let seen = &mut self.first[id as usize];
+            *seen = (*seen).min(entry);
+            self.words[start - 2] = id;
+        }
         NodeId(id)
+    }
+
+    fn add(&mut self, short: u32, words: &[u32], entry: u64) -> usize {
+        let id = self.first.len() as u32;
+        self.words.extend([if entry == NO_ENTRY { id | UNPLACED } else { id }, words.len() as u32]);
+        let start = self.words.len() as u32;
+        self.table.insert_unique(spread(short), (short, start), |&(short, _)| spread(short));
+        self.words.extend_from_slice(words);
+        self.starts.push(start);
+        self.first.push(entry);
+        self.next.push(0);
+        start as usize
+    }
+}
+
+/// Whether `all` begins with `words`: most are of two or three words, too few for a call.
+#[inline(always)]
+fn equal(all: &[u32], words: &[u32]) -> bool {
+    match (all, words) {
+        ([a, b, ..], [c, d]) => (a, b) == (c, d),
+        ([a, b, c, ..], [d, e, f]) => (a, b, c) == (d, e, f),
+        _ => all.get(..words.len()) == Some(words),
     }
 }
 

@@ -76,7 +76,7 @@ impl Places {
 }
 
 /// The kernel takes no longer name: KSYM_NAME_LEN with its terminating zero (include/linux/kallsyms.h, Linux 6.1).
-const LONGEST_NAME: usize = 511;
+pub(crate) const LONGEST_NAME: usize = 511;
 
 /// One section's bytes.
 pub(crate) struct Section<'d> {

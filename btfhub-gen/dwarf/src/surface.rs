@@ -1,9 +1,11 @@
 //! The attach surface: what became of each function, gathered from the units, the symbol table and the kernel's tables.
 
-use btf::surface::{InBtf, Reason, Sources, SurfaceBuilder};
+use btf::surface::{Facts, InBtf, Reason, Sources, SurfaceBuilder};
+use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
 use crate::merge::Merged;
+use crate::names::NameId;
 use crate::nodes::NodeId;
 use crate::select::{Decision, Dropped};
 use crate::symbols::Symbols;
@@ -30,7 +32,7 @@ pub(crate) fn surface(
     symbols: &Symbols<'_>,
     text: &Text,
     decisions: &[Decision],
-    prototypes: &[(crate::names::NameId, NodeId)],
+    prototypes: &[(NameId, NodeId)],
 ) -> Result<Vec<u8>> {
     let sources = Sources {
         symbols: !symbols.functions.is_empty(),
@@ -39,10 +41,10 @@ pub(crate) fn surface(
         ftrace: text.has_call_sites(),
         blacklist: text.has_blacklist(),
     };
-    let mut builder = SurfaceBuilder::new(sources);
-    for (name, function) in &symbols.functions {
-        let Ok(name) = std::str::from_utf8(name) else { continue };
-        let facts = builder.function(name);
+    let mut all = All { merged, facts: Vec::with_capacity(symbols.functions.len()), by_name: FxHashMap::default() };
+    for (&name, function) in &symbols.functions {
+        let known = merged.names.find(name);
+        let facts = all.new_one(name, known);
         let exact = || function.symbols.iter().filter(|symbol| symbol.exact);
         facts.symbols = exact().count() as u32;
         facts.global = exact().any(|symbol| symbol.global);
@@ -54,8 +56,7 @@ pub(crate) fn surface(
         facts.btf = InBtf::Absent(Reason::NotInBtf);
     }
     for (&name, uses) in &merged.uses {
-        let Ok(name) = std::str::from_utf8(merged.names.get(name)) else { continue };
-        let facts = builder.function(name);
+        let facts = all.of(name);
         facts.inlined = uses.inlined > 0;
         facts.definitions = uses.declared.len() as u32;
         if facts.symbols == 0 && facts.suffixes.is_empty() {
@@ -65,21 +66,52 @@ pub(crate) fn surface(
         }
     }
     for decision in decisions {
-        let Ok(name) = std::str::from_utf8(merged.names.get(decision.name)) else { continue };
-        let facts = builder.function(name);
-        facts.btf = decision.dropped.map_or(InBtf::Present, |dropped| InBtf::Absent(dropped.into()));
+        all.of(decision.name).btf = decision.dropped.map_or(InBtf::Present, |dropped| InBtf::Absent(dropped.into()));
     }
     for &(name, prototype) in prototypes {
-        let Ok(name) = std::str::from_utf8(merged.names.get(name)) else { continue };
         // head, result, then name and type of each parameter
         let parameters = merged.nodes.words(prototype)[2..].chunks_exact(2);
         let count = parameters.len();
         let variadic = parameters.last().is_some_and(|last| last == [0, 0]);
-        builder.function(name).obstacle = match (variadic, count > MOST_PARAMETERS) {
+        all.of(name).obstacle = match (variadic, count > MOST_PARAMETERS) {
             (true, _) => Some(Reason::Variadic),
             (_, true) => Some(Reason::TooManyParameters),
             _ => None,
         };
     }
+    let mut builder = SurfaceBuilder::new(sources);
+    for (name, facts) in all.facts {
+        // what is no text is no name that a program could ask for
+        if let Ok(name) = std::str::from_utf8(name) {
+            builder.add(name, facts);
+        }
+    }
     builder.finish().map_err(|error| Error::TooLarge(error.to_string()))
+}
+
+/// The facts of all names so far.
+struct All<'m, 'f> {
+    merged: &'m Merged<'f>,
+    facts: Vec<(&'m [u8], Facts)>,
+    /// Position in `facts`.
+    by_name: FxHashMap<NameId, usize>,
+}
+
+impl<'m> All<'m, '_> {
+    /// A name that was not there, and its number, where the units know it.
+    fn new_one(&mut self, name: &'m [u8], known: Option<NameId>) -> &mut Facts {
+        let at = self.facts.len();
+        if let Some(known) = known {
+            self.by_name.insert(known, at);
+        }
+        self.facts.push((name, Facts::default()));
+        &mut self.facts[at].1
+    }
+
+    fn of(&mut self, name: NameId) -> &mut Facts {
+        match self.by_name.get(&name) {
+            Some(&at) => &mut self.facts[at].1,
+            None => self.new_one(self.merged.names.get(name), Some(name)),
+        }
+    }
 }

@@ -33,40 +33,22 @@ const HEADER_LEN: usize = 24;
 const BLOCK: usize = 16;
 const SECTION: &str = "attach surface";
 
-/// Collects facts by name and writes them.
+/// Collects facts and writes them.
 #[derive(Clone, Debug, Default)]
-pub struct SurfaceBuilder {
+pub struct SurfaceBuilder<'n> {
     sources: Sources,
-    functions: FxHashMap<String, Facts>,
+    functions: Vec<(&'n str, Facts)>,
 }
 
-impl SurfaceBuilder {
+impl<'n> SurfaceBuilder<'n> {
     /// An empty surface whose facts come from these sources.
-    pub fn new(sources: Sources) -> SurfaceBuilder {
-        SurfaceBuilder { sources, functions: FxHashMap::default() }
+    pub fn new(sources: Sources) -> SurfaceBuilder<'n> {
+        SurfaceBuilder { sources, functions: Vec::new() }
     }
 
-    /// Number of names so far.
-    pub fn len(&self) -> usize {
-        self.functions.len()
-    }
-
-    /// Whether no name was added yet.
-    pub fn is_empty(&self) -> bool {
-        self.functions.is_empty()
-    }
-
-    /// The facts of a name, to be filled in; empty at first.
-    pub fn function(&mut self, name: &str) -> &mut Facts {
-        if !self.functions.contains_key(name) {
-            self.functions.insert(name.to_owned(), Facts::default());
-        }
-        self.functions.get_mut(name).expect("inserted above")
-    }
-
-    /// The names and their facts so far, in no particular order.
-    pub fn functions_mut(&mut self) -> impl Iterator<Item = (&str, &mut Facts)> {
-        self.functions.iter_mut().map(|(name, facts)| (name.as_str(), facts))
+    /// Adds what is known of a name. Each name is added once; of several the first counts.
+    pub fn add(&mut self, name: &'n str, facts: Facts) {
+        self.functions.push((name, facts));
     }
 
     /// The finished bytes, the same for the same facts in whatever order they came.
@@ -74,26 +56,36 @@ impl SurfaceBuilder {
     /// # Errors
     /// [`Error::Format`] where names and facts exceed 4 GiB.
     pub fn finish(mut self) -> Result<Vec<u8>> {
-        for facts in self.functions.values_mut() {
+        let mut functions = std::mem::take(&mut self.functions);
+        functions.sort_by_key(|&(name, _)| name);
+        functions.dedup_by_key(|&mut (name, _)| name);
+        for (_, facts) in functions.iter_mut().filter(|(_, facts)| facts.suffixes.len() > 1) {
             facts.suffixes.sort_unstable();
             facts.suffixes.dedup();
         }
-        let mut functions: Vec<(&str, &Facts)> = self.functions.iter().map(|(n, f)| (n.as_str(), f)).collect();
-        functions.sort_unstable_by_key(|f| f.0);
-
-        let mut sets: FxHashMap<&Facts, (usize, usize)> = FxHashMap::default();
-        for (at, (_, facts)) in functions.iter().enumerate() {
-            sets.entry(facts).or_insert((0, at)).0 += 1;
+        // the sets in the order of their first function, and how many functions have each
+        let mut numbers: FxHashMap<&Facts, u32> = FxHashMap::default();
+        let mut sets: Vec<(&Facts, usize)> = Vec::new();
+        let mut set_of = Vec::with_capacity(functions.len());
+        for (_, facts) in &functions {
+            let number = *numbers.entry(facts).or_insert_with(|| {
+                sets.push((facts, 0));
+                sets.len() as u32 - 1
+            });
+            sets[number as usize].1 += 1;
+            set_of.push(number);
         }
-        let mut order: Vec<(&Facts, (usize, usize))> = sets.into_iter().collect();
-        order.sort_unstable_by_key(|(_, (count, first))| (std::cmp::Reverse(*count), *first));
+        let mut order: Vec<u32> = (0..sets.len() as u32).collect();
+        order.sort_by_key(|&set| std::cmp::Reverse(sets[set as usize].1));
         let mut set_bytes = Vec::new();
-        order.iter().for_each(|(facts, _)| write_facts(facts, &mut set_bytes));
-        let number: FxHashMap<&Facts, u32> =
-            order.iter().enumerate().map(|(i, (facts, _))| (*facts, i as u32)).collect();
+        let mut place = vec![0u32; sets.len()];
+        for (at, &set) in order.iter().enumerate() {
+            write_facts(sets[set as usize].0, &mut set_bytes);
+            place[set as usize] = at as u32;
+        }
 
         let (mut index, mut entries, mut previous) = (Vec::new(), Vec::new(), "");
-        for (at, (name, facts)) in functions.iter().enumerate() {
+        for (at, (name, _)) in functions.iter().enumerate() {
             let mut shared = 0;
             if at % BLOCK == 0 {
                 index.push(entries.len());
@@ -103,7 +95,7 @@ impl SurfaceBuilder {
             write_varint(shared as u32, &mut entries);
             write_varint((name.len() - shared) as u32, &mut entries);
             entries.extend_from_slice(&name.as_bytes()[shared..]);
-            write_varint(number[facts], &mut entries);
+            write_varint(place[set_of[at] as usize], &mut entries);
             previous = name;
         }
 
@@ -414,7 +406,7 @@ mod tests {
 
     fn build(functions: &BTreeMap<String, Facts>, dwarf: bool) -> Vec<u8> {
         let mut out = SurfaceBuilder::new(Sources { dwarf, ..Sources::default() });
-        functions.iter().rev().for_each(|(name, facts)| *out.function(name) = facts.clone());
+        functions.iter().rev().for_each(|(name, facts)| out.add(name, facts.clone()));
         out.finish().expect("small")
     }
 

@@ -10,15 +10,11 @@ use crate::nodes::VOID;
 
 impl<'f> Worker<'f> {
     fn is_function(&mut self, context: &Context<'_, 'f, '_>, name: NameId) -> bool {
-        let at = name.0 as usize;
-        if self.known.len() <= at {
-            self.known.resize(self.names.len().max(at + 1), 0);
-        }
-        if self.known[at] == 0 {
-            let function = context.symbols.functions.get(self.names.get(name));
-            self.known[at] = if function.is_some_and(|function| !function.symbols.is_empty()) { 1 } else { 2 };
-        }
-        self.known[at] == 1
+        let Worker { known, strings, .. } = self;
+        *known.entry(name).or_insert_with(|| {
+            let function = context.symbols.functions.get(strings.get(name));
+            function.is_some_and(|function| !function.symbols.is_empty())
+        })
     }
 
     pub(super) fn function(&mut self, context: &Context<'_, 'f, '_>, function: &Function) -> Result<()> {
@@ -192,7 +188,7 @@ impl<'f> Worker<'f> {
         if offset >= percpu.size || context.symbols.before_percpu.iter().any(elsewhere) {
             return;
         }
-        let bytes = self.names.get(name);
+        let bytes = self.strings.get(name);
         // address 0 is also that of what the linker dropped
         if offset == 0 && !context.symbols.percpu_objects.contains(bytes) {
             return;

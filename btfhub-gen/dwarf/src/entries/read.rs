@@ -1,21 +1,22 @@
 //! The pass over a unit's bytes that fills its tables.
 
 use super::{
-    Child, DECLARATION, DeclTag, Entries, Frame, FrameKind, Function, NEGATIVE, NO_MSB_OFFSET, Parameter, Ref, SIZED,
-    Tagged, Type, UnitInfo, VARIADIC, Variable,
+    Child, DECLARATION, DeclTag, Entries, Frame, FrameKind, Function, NEGATIVE, NO_MSB_OFFSET, NOT_WITHIN, Parameter,
+    Ref, SIZED, Tagged, Type, UnitInfo, VARIADIC, Variable,
 };
 use crate::abbrev::{At, Form, Table, Tag};
 use crate::attributes::{self, Attributes};
 use crate::cursor::Cursor;
 use crate::error::{Diagnostic, Error, Result};
-use crate::names::{NameId, Names};
+use crate::names::NameId;
+use crate::strings::Strings;
 use crate::unit::{EntryAt, Files, Unit, section_name};
 
 /// What is needed to read units, kept from unit to unit.
 pub(crate) struct Reader<'f, 'd> {
     pub(crate) files: &'f Files<'d>,
     pub(crate) signatures: &'f rustc_hash::FxHashMap<u64, EntryAt>,
-    pub(crate) table: Table,
+    pub(crate) table: Table<'f>,
     pub(crate) attributes: Attributes,
 }
 
@@ -25,7 +26,7 @@ impl<'f, 'd> Reader<'f, 'd> {
         &mut self,
         unit: &Unit,
         entries: &mut Entries,
-        names: &mut Names<'f>,
+        strings: &mut Strings<'f>,
         diagnostics: &mut Vec<Diagnostic>,
         skip: impl Fn(&UnitInfo) -> bool,
     ) -> Result<bool> {
@@ -36,7 +37,7 @@ impl<'f, 'd> Reader<'f, 'd> {
         let section = self.files.section(unit.source);
         let mut at = section.at(unit.entries, big);
         at.limit(unit.end);
-        let mut pass = Pass { reader: self, unit, entries, names, diagnostics };
+        let mut pass = Pass { reader: self, unit, entries, strings, diagnostics };
         if !pass.first_entry(&mut at)? {
             return Ok(true);
         }
@@ -57,7 +58,7 @@ pub(super) struct Pass<'r, 'f, 'd> {
     pub(super) reader: &'r mut Reader<'f, 'd>,
     pub(super) unit: &'r Unit,
     pub(super) entries: &'r mut Entries,
-    pub(super) names: &'r mut Names<'f>,
+    pub(super) strings: &'r mut Strings<'f>,
     diagnostics: &'r mut Vec<Diagnostic>,
 }
 
@@ -76,9 +77,10 @@ impl<'f> Pass<'_, 'f, '_> {
         if code == 0 {
             return Ok(false);
         }
-        let Some(abbrev) = self.reader.table.get(code) else { return Err(unknown_code(at, start, code)) };
         let Reader { table, attributes, .. } = &mut *self.reader;
-        attributes.read(at, table, table.ops(abbrev), self.unit.encoding)?;
+        let Some(abbrev) = table.get(code) else { return Err(unknown_code(at, start, code)) };
+        attributes.read(at, table, abbrev, self.unit.encoding)?;
+        let children = abbrev.children;
         self.entries.info = UnitInfo {
             language: attributes.constant(At::Language).unwrap_or(0),
             clang: false,
@@ -89,28 +91,36 @@ impl<'f> Pass<'_, 'f, '_> {
         };
         let dwo = attributes.get(At::DwoName);
         let producer = attributes.get(At::Producer);
-        if self.unit.skeleton || (dwo.is_some() && !abbrev.children) {
+        if self.unit.skeleton || (dwo.is_some() && !children) {
             let dwo = dwo.map(|dwo| self.string(Some(dwo))).transpose()?.unwrap_or_default();
-            let dwo = String::from_utf8_lossy(self.names.get(dwo)).into_owned();
+            let dwo = String::from_utf8_lossy(self.strings.get(dwo)).into_owned();
             let dwo = if dwo.is_empty() { "a .dwo file".to_owned() } else { dwo };
             let section = section_name(self.unit.source);
             return Err(Error::Skeleton { section, offset: self.unit.start as u64, dwo });
         }
         let producer = self.string(producer)?;
-        self.entries.info.clang = self.names.get(producer).windows(5).any(|word| word == b"clang");
-        if abbrev.children {
+        self.entries.info.clang = self.strings.get(producer).windows(5).any(|word| word == b"clang");
+        if children {
             self.open(FrameKind::Top, 0);
         }
-        Ok(abbrev.children)
+        Ok(children)
     }
 
     fn open(&mut self, kind: FrameKind, at: usize) {
+        let entries = &mut *self.entries;
+        let mut aside = NOT_WITHIN;
         let start = match kind {
-            FrameKind::Type => self.entries.open_children.len(),
-            FrameKind::Function => self.entries.open_parameters.len(),
+            FrameKind::Type => {
+                if let Some(outer) = entries.frames.iter().rev().find(|frame| frame.kind == FrameKind::Type) {
+                    aside = entries.set_aside.len() as u32;
+                    entries.set_aside.extend(entries.children.drain(outer.start as usize..));
+                }
+                entries.children.len()
+            }
+            FrameKind::Function => entries.open_parameters.len(),
             _ => 0,
         };
-        self.entries.frames.push(Frame { kind, at: at as u32, start: start as u32 });
+        entries.frames.push(Frame { kind, at: at as u32, start: start as u32, aside });
     }
 
     /// Ends the innermost open entry. Gives false when none is open any more.
@@ -120,9 +130,14 @@ impl<'f> Pass<'_, 'f, '_> {
         match frame.kind {
             FrameKind::Top | FrameKind::Inside | FrameKind::Variable | FrameKind::Member | FrameKind::Parameter => {}
             FrameKind::Type => {
-                let start = entries.children.len() as u32;
-                entries.children.extend(entries.open_children.drain(frame.start as usize..));
-                entries.types[frame.at as usize].children = (start, entries.children.len() as u32);
+                let end = entries.children.len() as u32;
+                entries.types[frame.at as usize].children = (frame.start, end);
+                if frame.aside != NOT_WITHIN
+                    && let Some(outer) = entries.frames.iter_mut().rev().find(|frame| frame.kind == FrameKind::Type)
+                {
+                    outer.start = end;
+                    entries.children.extend(entries.set_aside.drain(frame.aside as usize..));
+                }
             }
             FrameKind::Function => {
                 let start = entries.parameters.len();
@@ -146,12 +161,13 @@ impl<'f> Pass<'_, 'f, '_> {
         if code == 0 {
             return Ok(self.close());
         }
-        let Some(abbrev) = self.reader.table.get(code) else { return Err(unknown_code(at, start, code)) };
+        let Reader { table, attributes, .. } = &mut *self.reader;
+        let Some(abbrev) = table.get(code) else { return Err(unknown_code(at, start, code)) };
+        let (tag, children) = (abbrev.tag, abbrev.children);
         let Some(&top) = self.entries.frames.last() else { return Ok(false) };
-        let reader = &mut *self.reader;
         let encoding = self.unit.encoding;
         // what cannot matter in this place is only jumped over
-        let matters = match abbrev.tag {
+        let matters = match tag {
             Tag::Other | Tag::CallSite => false,
             Tag::Variable => top.kind == FrameKind::Top,
             Tag::Parameter | Tag::UnspecifiedParameters => matches!(top.kind, FrameKind::Function | FrameKind::Type),
@@ -160,10 +176,9 @@ impl<'f> Pass<'_, 'f, '_> {
             _ => true,
         };
         if !matters {
-            let table = &reader.table;
-            let sibling = attributes::skip(at, table, table.skips(abbrev), encoding)?;
-            if abbrev.children {
-                match (abbrev.tag, sibling) {
+            let sibling = attributes::skip(at, table, abbrev, encoding)?;
+            if children {
+                match (tag, sibling) {
                     (Tag::CallSite, Some(sibling)) if sibling > (at.pos() - self.unit.start) as u64 => {
                         at.seek(self.unit.start + sibling as usize);
                     }
@@ -172,12 +187,12 @@ impl<'f> Pass<'_, 'f, '_> {
             }
             return Ok(true);
         }
-        reader.attributes.read(at, &reader.table, reader.table.ops(abbrev), encoding)?;
-        let (kind, position) = match abbrev.tag {
+        attributes.read(at, table, abbrev, encoding)?;
+        let (kind, position) = match tag {
             Tag::Member => {
-                let component = self.entries.open_children.len() - top.start as usize;
+                let component = self.entries.children.len() - top.start as usize;
                 self.member(top, start)?;
-                if abbrev.children {
+                if children {
                     self.open_component(FrameKind::Member, top.at, component);
                     return Ok(true);
                 }
@@ -219,7 +234,7 @@ impl<'f> Pass<'_, 'f, '_> {
             Tag::Parameter => {
                 let component = self.entries.open_parameters.len().saturating_sub(top.start as usize);
                 self.parameter(top, start)?;
-                if abbrev.children && top.kind == FrameKind::Function {
+                if children && top.kind == FrameKind::Function {
                     self.open_component(FrameKind::Parameter, top.at, component);
                     return Ok(true);
                 }
@@ -247,11 +262,11 @@ impl<'f> Pass<'_, 'f, '_> {
                 (FrameKind::Function, self.entries.functions.len() - 1)
             }
             _ => {
-                self.ty(abbrev.tag, start)?;
+                self.ty(tag, start)?;
                 (FrameKind::Type, self.entries.types.len() - 1)
             }
         };
-        if abbrev.children {
+        if children {
             self.open(kind, position);
         }
         Ok(true)
@@ -259,7 +274,7 @@ impl<'f> Pass<'_, 'f, '_> {
 
     #[inline]
     fn child(&mut self, child: Child) {
-        self.entries.open_children.push(child);
+        self.entries.children.push(child);
     }
 
     fn ty(&mut self, tag: Tag, start: usize) -> Result<()> {
@@ -345,14 +360,14 @@ impl<'f> Pass<'_, 'f, '_> {
     }
 
     fn open_component(&mut self, kind: FrameKind, owner: u32, component: usize) {
-        self.entries.frames.push(Frame { kind, at: owner, start: component as u32 });
+        self.entries.frames.push(Frame { kind, at: owner, start: component as u32, aside: NOT_WITHIN });
     }
 
     /// Clang's `DW_TAG_LLVM_annotation`: a `btf_type_tag` of a pointer, or a `btf_decl_tag`.
     fn annotation(&mut self, top: Frame) -> Result<()> {
         let name = self.name()?;
         let value = self.reader.attributes.get(At::ConstValue);
-        match self.names.get(name) {
+        match self.strings.get(name) {
             b"btf_type_tag" if top.kind == FrameKind::Type => {
                 let name = self.string(value)?;
                 self.child(Child { name, ty: Ref(0), value: 0, bits: 0, msb_offset: NO_MSB_OFFSET, storage: 0 });

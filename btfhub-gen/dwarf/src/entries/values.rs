@@ -92,17 +92,18 @@ impl<'f> Pass<'_, 'f, '_> {
 
     #[inline(always)]
     pub(super) fn string(&mut self, value: Option<(Form, u64)>) -> Result<NameId> {
-        let files: &'f Files<'_> = self.reader.files;
-        let sections = &files.file(self.unit.source).sections;
-        let second = u8::from(self.unit.source == Source::Supplementary) * 2;
         match value {
             None => Ok(NameId(0)),
-            Some((Form::Strp, offset)) => self.names.at(second, offset, || sections.str.string(offset, sections.big)),
-            Some((Form::LineStrp, offset)) => {
-                self.names.at(second + 1, offset, || sections.line_str.string(offset, sections.big))
-            }
+            Some((Form::Strp, offset)) => self.strings.at(self.first_section(), offset),
+            Some((Form::LineStrp, offset)) => self.strings.at(self.first_section() + 1, offset),
             Some((form, value)) => self.rare_string(form, value),
         }
+    }
+
+    /// Which of the string sections is the unit's `.debug_str`; its `.debug_line_str` comes next.
+    #[inline(always)]
+    fn first_section(&self) -> u8 {
+        if self.unit.source == Source::Supplementary { 2 } else { 0 }
     }
 
     #[cold]
@@ -112,11 +113,13 @@ impl<'f> Pass<'_, 'f, '_> {
         match form {
             Form::String => {
                 let section = files.section(self.unit.source);
-                Ok(self.names.intern(section.string(value, sections.big)?))
+                Ok(self.strings.intern(section.string(value, sections.big)?))
             }
             Form::StrpSup => {
-                let Some(file) = &files.supplementary else { return Err(self.no_supplementary(value)) };
-                self.names.at(2, value, || file.sections.str.string(value, file.sections.big))
+                if files.supplementary.is_none() {
+                    return Err(self.no_supplementary(value));
+                }
+                self.strings.at(2, value)
             }
             Form::Strx | Form::Strx1 | Form::Strx2 | Form::Strx3 | Form::Strx4 => {
                 let dwarf64 = self.unit.encoding.dwarf64;
@@ -126,7 +129,7 @@ impl<'f> Pass<'_, 'f, '_> {
                 let pos = value.checked_mul(if dwarf64 { 8 } else { 4 }).and_then(|at| at.checked_add(base));
                 let pos = pos.and_then(|pos| usize::try_from(pos).ok()).unwrap_or(usize::MAX);
                 let offset = sections.str_offsets.at(pos, sections.big).offset(dwarf64)?;
-                self.names.at(0, offset, || sections.str.string(offset, sections.big))
+                self.strings.at(0, offset)
             }
             form => Err(self.malformed(self.unit.start, format!("a string of the form {form:?} in this unit"))),
         }

@@ -172,6 +172,7 @@ fixtures! {
         "ld -r a.o b.o -o out",
     ];
     names: OURS, "names", ["gcc -g -O1 -c {src}/names.c -o out"];
+    strings: BOTH, "strings", ["gcc -c {src}/strings.s -o out"];
     anonymous_declarations: OURS, "anonymous-declarations", ["gcc -c {src}/anonymous_declaration.s -o out"];
     rust_left_out: NEWEST, "rust-left-out", [
         "rustc --edition 2024 -g --crate-type lib --emit obj -C panic=abort {src}/rust.rs -o a.o",
