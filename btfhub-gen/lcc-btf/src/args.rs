@@ -136,7 +136,8 @@ pub struct Output {
     /// file for one kernel; or - for standard output
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// One content-addressed archive: equal results are stored once. It has the kernels of this run, and no others
+    /// One content-addressed archive: equal results are stored once. It has the kernels of this run, and no others. A file
+    /// that is no pack is never replaced
     #[arg(long, value_name = "FILE")]
     pub pack: Option<PathBuf>,
 }

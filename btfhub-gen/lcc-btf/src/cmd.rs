@@ -8,23 +8,37 @@ pub mod man;
 pub mod merge;
 pub mod pack;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-/// Writes text to standard output.
+use crate::printable::printable;
+
+/// Writes text to standard output. Whoever closed it has read enough: what the command found stays its exit code.
 fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output"),
+    }
+}
+
+/// Writes a message to standard error.
+fn say(message: impl Display) {
+    eprintln!("lcc-btf: {}", printable(message));
 }
 
 /// Writes bytes to a file, or to standard output where it is `-`.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.as_os_str() == "-" {
-        let mut out = io::stdout().lock();
-        return out.write_all(bytes).and_then(|()| out.flush()).context("standard output");
+        return print_bytes(bytes);
     }
     Ok(crate::disk::replace(path, |w| w.write_all(bytes))?)
 }

@@ -65,7 +65,8 @@ fn write_all(file: &mut File, write: impl FnOnce(&mut dyn Write) -> io::Result<(
 pub fn put(path: &Path, folder: &Path, content: &[u8]) -> Result<(), Error> {
     let doing = "writing";
     let mut file = temporary(folder).map_err(Error::io(doing, path))?;
-    file.write_all(content).map_err(Error::io(doing, path))?;
+    // Not through the wrapper, whose errors name the temporary file.
+    file.as_file_mut().write_all(content).map_err(Error::io(doing, path))?;
     file.persist(path).map_err(|e| Error::io(doing, path)(e.error))?;
     Ok(())
 }

@@ -41,6 +41,7 @@ pub mod xz;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use self::distro::Evidence;
@@ -188,6 +189,10 @@ impl Content {
         if metadata.is_dir() {
             return Err(no_kernel(&path.display().to_string(), "is a folder"));
         }
+        // Many of them never end.
+        if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+            return Err(no_kernel(&path.display().to_string(), "is a device"));
+        }
         if metadata.is_file() && metadata.len() > SMALL {
             return Ok(Content::Large(file));
         }
@@ -197,7 +202,7 @@ impl Content {
         {
             return Ok(Content::Small(bytes));
         }
-        // A pipe, a device, or a file of /sys or /proc, which may say that it is empty: read as it comes.
+        // A pipe, or a file of /sys or /proc, which may say that it is empty: read as it comes.
         let origin = path.display().to_string();
         spill::collect("input", &mut file, None).map(Content::Small).map_err(Error::fault(&origin, path))
     }

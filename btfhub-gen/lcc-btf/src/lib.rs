@@ -55,6 +55,7 @@ pub mod error;
 pub mod generate;
 pub mod input;
 pub mod kernel_id;
+pub mod printable;
 pub mod report;
 pub mod types;
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lcc_btf::args::Args;
+use lcc_btf::printable::printable;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         // Whoever read the output has read enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lcc-btf: {}", message(&error));
+            eprintln!("lcc-btf: {}", printable(message(&error)));
             ExitCode::from(2)
         }
     }

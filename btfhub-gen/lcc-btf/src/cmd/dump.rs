@@ -30,7 +30,7 @@ pub fn run(args: &Dump) -> Result<ExitCode> {
         let text = match args.format {
             Format::C => {
                 let header = c::header(&btf).with_context(name)?;
-                header.problems.iter().for_each(|problem| eprintln!("lcc-btf: {}: left out: {problem}", name()));
+                header.problems.iter().for_each(|problem| super::say(format_args!("{}: left out: {problem}", name())));
                 header.text
             }
             Format::Raw => raw::listing(&btf).with_context(name)?,
@@ -44,7 +44,7 @@ pub fn run(args: &Dump) -> Result<ExitCode> {
     for text in &args.types {
         let found = named(&btf, text);
         if found.is_empty() {
-            eprintln!("lcc-btf: {}: no type {text}", name());
+            super::say(format_args!("{}: no type {text}", name()));
             missing = true;
         }
         ids.extend(found);

@@ -87,11 +87,10 @@ impl Progress for Terminal {
     fn done(&self, _input: &str, error: Option<&Error>) {
         self.with(|bar| bar.inc(1));
         if let Some(error) = error {
-            let line = format!("lcc-btf: {error}");
             let bar = self.bar.lock().unwrap_or_else(|e| e.into_inner());
             match &*bar {
-                Some(bar) => bar.suspend(|| eprintln!("{line}")),
-                None => eprintln!("{line}"),
+                Some(bar) => bar.suspend(|| super::say(error)),
+                None => super::say(error),
             }
         }
     }

@@ -48,11 +48,11 @@ pub fn run(args: &Layout) -> Result<ExitCode> {
                 super::print(&text)?;
             }
             Some(reason) => {
-                eprintln!("lcc-btf: {}: {reason}", name());
+                super::say(format_args!("{}: {reason}", name()));
                 missing = true;
             }
             None => {
-                eprintln!("lcc-btf: {}: no such type", name());
+                super::say(format_args!("{}: no such type", name()));
                 missing = true;
             }
         }

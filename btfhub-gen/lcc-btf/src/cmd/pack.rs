@@ -32,7 +32,7 @@ pub fn run(command: &PackCommand) -> Result<ExitCode> {
             let Some(hash) = hash else {
                 let what = if *surface { "attach surface" } else { "BTF" };
                 let module = if module.is_empty() { String::new() } else { format!(" module {module}") };
-                eprintln!("lcc-btf: {}: no {what} of {kernel}{module}", pack.display());
+                super::say(format_args!("{}: no {what} of {kernel}{module}", pack.display()));
                 return Ok(ExitCode::from(1));
             };
             super::write(output, &opened.read(hash).map_err(Error::pack(pack))?)?;
@@ -44,7 +44,7 @@ pub fn run(command: &PackCommand) -> Result<ExitCode> {
                 match verify(path) {
                     Ok(text) => super::print(&text)?,
                     Err(error) => {
-                        eprintln!("lcc-btf: {error}");
+                        super::say(error);
                         failed = true;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -72,10 +72,15 @@ impl Archive {
     pub fn open(destination: Destination) -> Result<Self, Error> {
         let state = match &destination {
             Destination::Layout { folder, .. } => {
+                if folder.exists() && !folder.is_dir() {
+                    let what = "is a file: -o takes a folder, or a file's name that ends in .btf or .btf.tar.xz";
+                    return Err(Error::Usage(format!("{}: {what}", folder.display())));
+                }
                 disk::make_folder(folder)?;
                 Some(State::open(folder.join(".lcc-btf"))?)
             }
             Destination::Pack(path) => {
+                check_pack(path)?;
                 if let Some(folder) = path.parent() {
                     disk::make_folder(folder)?;
                 }
@@ -254,6 +259,29 @@ impl Archive {
 
 /// A record has this many diagnostics; of the others it has the number.
 const MOST_DIAGNOSTICS: usize = 20;
+
+/// A pack may be written where there is nothing, or a pack, even a damaged one; nothing else is ever replaced by one.
+///
+/// # Errors
+/// Something else is there, or it cannot be read.
+pub(super) fn check_pack(path: &Path) -> Result<(), Error> {
+    let refuse = |what: &str| Err(Error::Usage(format!("{}: {what}", path.display())));
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return refuse("is a folder: a pack is one file");
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return refuse("is no regular file, as a pack must be"),
+        Err(_) => return Ok(()),
+        Ok(_) => {}
+    }
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(Error::io("opening", path))?;
+    file.take(pack::MAGIC.len() as u64).read_to_end(&mut head).map_err(Error::io("reading", path))?;
+    if pack::MAGIC.starts_with(&head) {
+        return Ok(());
+    }
+    refuse("is there already, and is no pack: remove it, or give another name")
+}
 
 /// Writes a pack to `path`, whole or not at all; by way of the folder `tmp`, if there is one.
 pub(super) fn write_pack(

@@ -77,9 +77,7 @@ pub fn make(
     options: &Options,
 ) -> Result<Made, Error> {
     let Kernel { origin, identity, image } = kernel;
-    if matches!(&image, Image::Elf { facts, .. } if facts.machine == object::elf::EM_BPF.0) {
-        return Err(no_types(&origin, "is a BPF object, no kernel: give it with --obj"));
-    }
+    refuse_object(&origin, &image)?;
     let from_dwarf = match wanted.source {
         Source::Auto => image.has_dwarf(),
         Source::Dwarf if !image.has_dwarf() => return Err(no_types(&origin, "has no DWARF (.debug_info)")),
@@ -164,6 +162,16 @@ fn cut(made: &mut Made, whole: &Arc<Btf<'_>>, split: &[MadeModule], objects: &[O
     made.objects = fates.map(|(o, r)| ObjectRecord::of(&core_relo::report(o, &target, r))).collect();
     made.btf = minimized.btf;
     Ok(())
+}
+
+/// An error for a BPF object, which has BTF but is no kernel.
+pub(super) fn refuse_object(origin: &str, image: &Image) -> Result<(), Error> {
+    match image {
+        Image::Elf { facts, .. } if facts.machine == object::elf::EM_BPF.0 => {
+            Err(no_types(origin, "is a BPF object, no kernel: give it with --obj"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn no_types(origin: &str, what: &str) -> Error {

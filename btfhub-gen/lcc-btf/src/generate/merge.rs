@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pack::{Builder, Entry, Hash, KernelId, Pack};
 
-use super::archive::write_pack;
+use super::archive::{check_pack, write_pack};
 use super::layout::{self, Compress};
 use super::state::State;
 use crate::disk;
@@ -182,6 +182,7 @@ fn to_pack(sources: &[Source], output: &Path, threads: usize) -> Result<Merged, 
             None => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     };
+    check_pack(output)?;
     if let Some(folder) = output.parent() {
         disk::make_folder(folder)?;
     }

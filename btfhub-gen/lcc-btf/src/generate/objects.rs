@@ -45,6 +45,10 @@ impl Objects {
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<ObjectFile<'a>, Error> {
+    if !btf::elf::is_elf(bytes) {
+        let what = "is no ELF file: --obj takes BPF objects, as clang -target bpf -c makes them";
+        return Err(Error::NoKernel { origin: path.display().to_string(), what: what.to_owned() });
+    }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     ObjectFile::parse(&name, bytes).map_err(Error::btf(path.display()))
 }

@@ -221,9 +221,9 @@ impl Run<'_> {
             _ => running::read(&options)?,
         };
         let id = self.name(&kernel).or_else(|error| match &kernel.image {
-            // That it is damaged is worth more than that it has no name.
+            // That it is damaged, or no kernel at all, is worth more than that it has no name.
             Image::Btf(bytes) => Btf::parse(bytes).map_err(Error::btf(&kernel.origin)).and(Err(error)),
-            Image::Elf { .. } => Err(error),
+            Image::Elf { .. } => kernel::refuse_object(&kernel.origin, &kernel.image).and(Err(error)),
         })?;
         let member = kernel.origin.strip_prefix(&format!("{}: ", input.name())).unwrap_or_default().to_owned();
         let made = kernel::make(kernel, id, &unit.modules, self.settings.wanted, self.objects, &options)?;

@@ -50,9 +50,9 @@ pub fn expand(arguments: &[PathBuf]) -> (Vec<Input>, Vec<Error>) {
         if argument.as_os_str() == RUNNING {
             inputs.push(Input::Running);
         } else if argument.is_dir() {
-            let before = inputs.len();
+            let before = (inputs.len(), errors.len());
             folder(argument, &mut inputs, &mut errors);
-            if inputs.len() == before {
+            if (inputs.len(), errors.len()) == before {
                 errors.push(Error::NoKernel {
                     origin: argument.display().to_string(),
                     what: "no kernel in this folder".into(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Report, Unresolved};
+use crate::printable::printable;
 
 /// Without `-v`, this many texts of diagnostics are told.
 const FIRST_DIAGNOSTICS: usize = 3;
@@ -35,7 +36,7 @@ impl Report {
         for kernel in &self.kernels {
             let record = &kernel.record;
             let mut row = vec![
-                kernel.name().to_owned(),
+                printable(kernel.name()),
                 record.source.clone(),
                 grouped(record.types_in),
                 grouped(record.types_out),
@@ -61,7 +62,7 @@ impl Report {
         self.write_unresolved(&mut text);
         self.write_diagnostics(&mut text, if verbose { usize::MAX } else { FIRST_DIAGNOSTICS });
         for failure in &self.passed_over {
-            let _ = writeln!(text, "passed over: {}", failure.error);
+            let _ = writeln!(text, "passed over: {}", printable(&failure.error));
         }
         text.push_str(&self.summary());
         text
@@ -82,8 +83,9 @@ impl Report {
         for ((object, unresolved), kernels) in by_relocation {
             let Unresolved { fate, kind, access, function, insn, line, reason, .. } = unresolved;
             let line = line.as_ref().map(|line| format!(" ({line})")).unwrap_or_default();
-            let _ = writeln!(text, "  {object}: {function}+{insn}{line}: {kind} of {access}: {fate}: {reason}");
-            let _ = writeln!(text, "    on {}", some(&kernels));
+            let what = format!("{object}: {function}+{insn}{line}: {kind} of {access}: {fate}: {reason}");
+            let _ = writeln!(text, "  {}", printable(what));
+            let _ = writeln!(text, "    on {}", printable(some(&kernels)));
         }
     }
 
@@ -108,7 +110,7 @@ impl Report {
         }
         text.push_str("\nNot quite right with the inputs:\n");
         for (diagnostic, kernels) in by_text.iter().take(most) {
-            let _ = writeln!(text, "  {diagnostic}\n    on {}", some(kernels));
+            let _ = writeln!(text, "  {}\n    on {}", printable(diagnostic), printable(some(kernels)));
         }
         if by_text.len() > most {
             let _ = writeln!(text, "  and {} more: -v tells them, or --json", grouped(by_text.len() - most));

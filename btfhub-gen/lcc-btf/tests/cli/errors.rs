@@ -111,7 +111,9 @@ fn messages_are_these() {
     fs::write(at("short.rpm"), b"\xed\xab\xee\xdb\x03").unwrap();
     fs::write(at("short.btf"), b"\x9f\xeb\x01\0\x18\0\0\0").unwrap();
     fs::write(at("half"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(at("line\nfeed\u{1b}[31m"), b"hello").unwrap();
     fs::create_dir(at("nothing-in-it")).unwrap();
+    lcc_expect(dir.path(), &["gen", "vmlinux", "--pack", "good.pack"], 0);
     run(Command::new("cc").args(["-c", "-x", "c", "/dev/null", "-o"]).arg(at("no-debug.o")));
     let mut text = String::new();
     for args in [
@@ -129,14 +131,24 @@ fn messages_are_these() {
         &["gen", "vmlinux", "text", "-o", "x.btf"],
         &["gen", "vmlinux", "text", "--id", "a/1/x86_64/6", "-o", "out"],
         &["gen", "vmlinux", "-o", "text/folder"],
+        &["gen", "vmlinux", "-o", "text"],
+        &["gen", "vmlinux", "--pack", "text"],
+        &["gen", "vmlinux", "--pack", "nothing-in-it"],
+        &["gen", "vmlinux", "--pack", "nothing-in-it/"],
+        &["gen", "vmlinux", "--pack", "/dev/null"],
+        &["gen", "/dev/zero", "-o", "out"],
+        &["gen", "line\nfeed\u{1b}[31m", "-o", "out"],
+        &["gen", "vmlinux", "-o", "out", "--shard", "0/0"],
         &["gen", "vmlinux", "--from", "btf", "-o", "out"],
         &["merge", "text", "-o", "merged.pack"],
+        &["merge", "good.pack", "-o", "text"],
         &["pack", "list", "absent"],
         &["pack", "verify", "text"],
     ] {
         let ran = lcc_expect(dir.path(), args, 2);
-        text += &format!("$ lcc-btf {}\n{}", args.join(" "), ran.stderr);
+        text += &format!("$ lcc-btf {}\n{}", args.join(" ").escape_debug(), ran.stderr);
     }
+    assert_eq!(fs::read(at("text")).unwrap(), b"hello");
     check_golden("errors.txt", &text);
     // Where the half of a file ends depends on the compiler.
     let ran = lcc_expect(dir.path(), &["gen", "half", "-o", "out"], 2);
@@ -228,4 +240,64 @@ fn packages_without_a_kernel_are_passed_over_in_a_folder_only() {
     );
     lcc_expect(dir.path(), &["gen", "in", "-o", "out", "--strict"], 2);
     lcc_expect(dir.path(), &["gen", "in/other.deb", "-o", "out"], 2);
+}
+
+#[test]
+fn a_bpf_object_is_no_kernel() {
+    let dir = TempDir::new().unwrap();
+    let Some(()) = crate::support::objects(dir.path()) else { return };
+    for output in ["out", "x.btf"] {
+        let ran = lcc_expect(dir.path(), &["gen", "good.o", "-o", output], 2);
+        assert_eq!(ran.stderr, "lcc-btf: good.o: is a BPF object, no kernel: give it with --obj\n");
+    }
+}
+
+#[test]
+fn a_closed_pipe_does_not_hide_how_the_run_ended() {
+    let dir = TempDir::new().unwrap();
+    kernel(&dir.path().join("vmlinux"), RELEASE, 1);
+    for (inputs, code) in [(&["vmlinux"][..], 0), (&["vmlinux", "absent"], 2)] {
+        let mut child = program();
+        child.current_dir(dir.path()).arg("gen").args(inputs).args(["-o", "out", "--json"]);
+        let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{inputs:?}");
+        assert!(dir.path().join(format!("out/debian/12/x86_64/{RELEASE}.btf")).exists());
+    }
+}
+
+#[test]
+fn root_what_may_not_be_read_is_said_once_and_the_others_are_done() {
+    let dir = TempDir::new().unwrap();
+    kernel(&dir.path().join("in/vmlinux"), RELEASE, 1);
+    kernel(&dir.path().join("in/vmlinux-closed"), "6.1.0-19-amd64", 1);
+    fs::create_dir(dir.path().join("closed")).unwrap();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    let mode = |name: &str, mode: u32| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, bits) in [("in/vmlinux-closed", 0), ("closed", 0), ("out", 0o777), (".", 0o755)] {
+        mode(name, bits);
+    }
+    // A program that a stranger may run, for root may read everything.
+    let copy = dir.path().join("lcc-btf");
+    fs::copy(program().get_program(), &copy).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--clear-groups"]).arg(copy).current_dir(dir.path());
+    command.args(["gen", "in", "closed", "-o", "out"]);
+    let output = command.output();
+    mode("closed", 0o755);
+    let Ok(output) = output else { return eprintln!("skipped: setpriv is not installed") };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.starts_with("setpriv: ") {
+        return eprintln!("skipped: {stderr}");
+    }
+    assert_eq!(
+        stderr,
+        "lcc-btf: in/vmlinux-closed: opening: Permission denied (os error 13)\n\
+         lcc-btf: closed: reading the folder: Permission denied (os error 13)\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(dir.path().join(format!("out/debian/12/x86_64/{RELEASE}.btf")).exists());
 }
