@@ -10,10 +10,22 @@ use crate::format::{Entry, FRAME, HEADER, Hash, LARGEST_BLOB, MAGIC, NO_BLOB, TA
 use crate::kernel_id::KernelId;
 use crate::read::index_hash;
 
-/// Compression of frames. 19 is the best without memory that a reader would feel; a minimal BTF is small.
-const LEVEL: i32 = 19;
-/// Compression of frames that hold one large content: lower, for speed; not compared with other levels yet.
-const LEVEL_LARGE: i32 = 12;
+/// How a pack is compressed. The default is what `cargo xtask bench --only pack` found best; readers take any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// Contents stand together in frames of up to this many bytes.
+    pub frame: usize,
+    /// zstd's level for these frames, and for the index.
+    pub level: i32,
+    /// zstd's level for a content that is larger, and than 1 MiB: it has a frame of its own.
+    pub level_large: i32,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Compression { frame: FRAME, level: 19, level_large: 9 }
+    }
+}
 
 /// Gives a content by its hash; may be called from several threads.
 pub type BlobSource<'s> = dyn Fn(Hash) -> io::Result<Vec<u8>> + Sync + 's;
@@ -22,12 +34,18 @@ pub type BlobSource<'s> = dyn Fn(Hash) -> io::Result<Vec<u8>> + Sync + 's;
 #[derive(Debug, Default)]
 pub struct Builder {
     entries: BTreeMap<(KernelId, String), (Hash, Option<Hash>)>,
+    compression: Compression,
 }
 
 impl Builder {
     /// No entries.
     pub fn new() -> Self {
         Builder::default()
+    }
+
+    /// No entries, and another compression.
+    pub fn compressed(compression: Compression) -> Self {
+        Builder { compression, ..Builder::default() }
     }
 
     /// Adds an entry; one of the same name is replaced.
@@ -88,7 +106,7 @@ impl Builder {
         let mut hasher = Xxh3::new();
         let mut end = HEADER as u64;
         let mut flush = |batch: &mut Vec<Vec<u8>>| -> Result<()> {
-            for (raw, stored) in batch.iter().zip(compress(batch)?) {
+            for (raw, stored) in batch.iter().zip(compress(batch, self.compression)?) {
                 hasher.update(&stored);
                 output.write_all(&stored)?;
                 end += stored.len() as u64;
@@ -109,7 +127,7 @@ impl Builder {
             if content.len() as u64 > LARGEST_BLOB {
                 return Err(Error::TooLarge { what: format!("content {hash} of {} bytes", content.len()) });
             }
-            if !frame.is_empty() && frame.len() + content.len() > FRAME {
+            if !frame.is_empty() && frame.len() + content.len() > self.compression.frame {
                 batch.push(std::mem::take(&mut frame));
                 number += 1;
                 if batch.len() >= threads.max(1) {
@@ -125,7 +143,7 @@ impl Builder {
         flush(&mut batch)?;
 
         let raw = self.index(&blobs, &frames)?;
-        let index = zstd::bulk::compress(&raw, LEVEL)?;
+        let index = zstd::bulk::compress(&raw, self.compression.level)?;
         output.write_all(&index)?;
         let mut trailer = Vec::with_capacity(TRAILER);
         trailer.extend((end + index.len() as u64 + TRAILER as u64).to_le_bytes());
@@ -180,8 +198,11 @@ impl Builder {
 }
 
 /// Compresses frames, each on a thread of its own.
-fn compress(frames: &[Vec<u8>]) -> io::Result<Vec<Vec<u8>>> {
-    let one = |frame: &Vec<u8>| zstd::bulk::compress(frame, if frame.len() > FRAME { LEVEL_LARGE } else { LEVEL });
+fn compress(frames: &[Vec<u8>], compression: Compression) -> io::Result<Vec<Vec<u8>>> {
+    let Compression { frame: together, level, level_large } = compression;
+    let one = |frame: &Vec<u8>| {
+        zstd::bulk::compress(frame, if frame.len() > together.max(FRAME) { level_large } else { level })
+    };
     std::thread::scope(|scope| {
         let others: Vec<_> = frames.iter().skip(1).map(|frame| scope.spawn(move || one(frame))).collect();
         let first = frames.first().map(one);

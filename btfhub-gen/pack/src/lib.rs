@@ -66,7 +66,7 @@ mod format;
 mod kernel_id;
 mod read;
 
-pub use build::{BlobSource, Builder};
+pub use build::{BlobSource, Builder, Compression};
 pub use error::{Error, Result};
 pub use format::{Entry, Hash, MAGIC};
 pub use kernel_id::{InvalidKernelId, KernelId};

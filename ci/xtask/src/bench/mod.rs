@@ -4,6 +4,7 @@
 //! kernels in the cache ──> encode    lcc-btf gen, every pahole, a bare gimli walk: wall, CPU, memory
 //! BTFHub archives ───────> minimize  one lcc-btf gen for all kernels, bpftool for each: wall, sizes, same results?
 //! BTF files ─────────────> open      this project's reader, btf-rs
+//! both, whole and minimal > pack     compressions: size, time to write, time to read one kernel's
 //! ```
 //!
 //! Contenders take turns, so that whatever else the machine does hits them alike; the least and the median are shown.
@@ -12,6 +13,7 @@ mod encode;
 mod measure;
 mod minimize;
 mod open;
+mod pack;
 mod table;
 
 use crate::{cargo, kernels, objects, process, setup, workspace};
@@ -48,6 +50,7 @@ enum Part {
     Encode,
     Minimize,
     Open,
+    Pack,
 }
 
 /// The programs that are measured.
@@ -55,6 +58,7 @@ pub(crate) struct Programs {
     pub(crate) lcc_btf: PathBuf,
     pub(crate) gimli_walk: PathBuf,
     pub(crate) open_find: PathBuf,
+    pub(crate) compress_pack: PathBuf,
     pub(crate) paholes: Vec<Pahole>,
     /// The system's and newer ones, with their versions.
     pub(crate) bpftools: Vec<(String, PathBuf)>,
@@ -87,8 +91,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             show(encode::table(&programs, kernel, args.repetitions, scratch.path())?);
         }
     }
+    let archives = args.btfhub.clone().map_or_else(|| workspace::cache().map(|cache| cache.join("btfhub")), Ok)?;
     if wants(Part::Minimize) {
-        let archives = args.btfhub.clone().map_or_else(|| workspace::cache().map(|cache| cache.join("btfhub")), Ok)?;
         if archives.is_dir() {
             for table in minimize::tables(&programs, &archives, &objects, args.repetitions, scratch.path())? {
                 show(table);
@@ -108,6 +112,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             files.push((kernel.name.clone(), raw));
         }
         show(open::table(&programs.open_find, &files)?);
+    }
+    if wants(Part::Pack) {
+        let mut inputs: Vec<PathBuf> = cached.iter().map(|kernel| kernel.vmlinux.clone()).collect();
+        inputs.extend(Some(archives).filter(|folder| folder.is_dir()));
+        if inputs.is_empty() {
+            bail!("no kernel to make a pack of; `cargo xtask kernels` fetches them, see also --btfhub");
+        }
+        show(pack::table(&programs, &inputs, &objects, args.repetitions, scratch.path())?);
     }
 
     if let Some(path) = &args.json {
@@ -130,6 +142,7 @@ fn build() -> Result<Programs> {
     let lcc_btf = cargo::build_lcc_btf()?;
     cargo::build_release(&["--package", "dwarf", "--example", "gimli_walk"])?;
     cargo::build_release(&["--package", "btf", "--example", "open_find"])?;
+    cargo::build_release(&["--package", "pack", "--example", "compress_pack"])?;
     let release = workspace::target()?.join("release");
     let mut paholes = Vec::new();
     let mut bpftools = Vec::new();
@@ -149,6 +162,7 @@ fn build() -> Result<Programs> {
         lcc_btf,
         gimli_walk: release.join("examples/gimli_walk"),
         open_find: release.join("examples/open_find"),
+        compress_pack: release.join("examples/compress_pack"),
         paholes,
         bpftools,
     })
