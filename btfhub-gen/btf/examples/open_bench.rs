@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use btf::surface::{Sources, Surface, SurfaceBuilder};
+use btf::surface::{Facts, Sources, Surface, SurfaceBuilder};
 use btf::write::Builder;
 use btf::{Btf, Kind, Type};
 
@@ -76,10 +76,10 @@ fn decode(btf: &Btf<'_>) -> usize {
 fn surface(btf: &Btf<'_>, row: impl Fn(&str, Duration)) -> btf::Result<()> {
     let mut builder = SurfaceBuilder::new(Sources::default());
     for id in btf.ids().filter(|id| btf.kind_of(*id) == Ok(Some(Kind::Func))) {
-        builder.function(btf.name_of(id)?).symbols = 1 + id.0 % 2;
+        builder.add(btf.name_of(id)?, Facts { symbols: 1 + id.0 % 2, ..Facts::default() });
     }
-    let functions = builder.len();
     let bytes = builder.clone().finish()?;
+    let functions = Surface::parse(&bytes)?.len();
     row("attach surface: write", fastest(|| builder.clone().finish().map(|b| b.len())));
     row("attach surface: open", fastest(|| Surface::parse(&bytes).map(|s| s.len())));
     let surface = Surface::parse(&bytes)?;
