@@ -1,9 +1,12 @@
 //! The BTF that a module's BTF builds on, as nodes: what the kernel has, the module refers to.
 
+use std::sync::Arc;
+
 use btf::{Btf, Type, TypeId};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
+use crate::graph::Prepared;
 use crate::names::{NameId, Names};
 use crate::nodes::{NO_ENTRY, NodeId, NodeKind, Nodes, SlotKind, VOID, head, slot_of, slot_words};
 
@@ -13,13 +16,16 @@ pub(crate) const BASE_UNIT: u32 = u32::MAX - 1;
 /// A kernel's BTF, prepared once for all of its modules.
 #[derive(Clone)]
 pub struct Base<'b> {
-    pub(crate) names: Names<'b>,
-    pub(crate) nodes: Nodes,
+    pub(crate) names: Arc<Names<'b>>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) graph: Arc<Prepared>,
     /// Type ids by node; of several equal types the first.
     pub(crate) types: Vec<(NodeId, u32)>,
     /// FWDs by slot.
     pub(crate) forwards: Vec<(NodeId, u32)>,
     pub(crate) definitions: Vec<NodeId>,
+    /// By node: the id of the first type that is it; 0 for none.
+    pub(crate) by_node: Vec<u32>,
     pub(crate) strings: FxHashMap<&'b [u8], u32>,
     pub(crate) str_len: u32,
     pub(crate) end_id: TypeId,
@@ -65,9 +71,13 @@ impl<'b> Base<'b> {
             }
             let mut types: Vec<_> = types.into_iter().collect();
             types.sort_unstable();
-            let Reading { names, nodes, .. } = reading;
+            let Reading { names, mut nodes, .. } = reading;
+            let graph = Arc::new(Prepared::new(&mut nodes));
+            let mut by_node = vec![0; nodes.len()];
+            types.iter().for_each(|&(node, id)| by_node[node.0 as usize] = id);
+            let (names, nodes) = (Arc::new(names), Arc::new(nodes));
             let (str_len, end_id) = (btf.str_len(), btf.end_id());
-            Ok(Base { names, nodes, types, forwards, definitions, strings, str_len, end_id })
+            Ok(Base { names, nodes, graph, types, forwards, definitions, by_node, strings, str_len, end_id })
         };
         read().map_err(|error| Error::Base(error.to_string()))
     }

@@ -129,7 +129,7 @@ pub fn encode(input: &Input<'_>, options: &Options<'_>) -> Result<Output> {
         merged = job.merged()?;
     }
     let prototypes = prototypes(&mut merged);
-    let graph = Graph::new(&mut merged, &units);
+    let graph = Graph::new(&mut merged, &units, options.base.map(|base| base.graph.clone()));
     let machine = files.main.machine;
     let address_size = u32::from(machine.address_size);
     let registers = machine.parameter_registers.len();

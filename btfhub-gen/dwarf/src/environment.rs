@@ -15,22 +15,24 @@ use crate::unit::{Unit, unit_of};
 pub(crate) type Environment = FxHashMap<NodeId, (u32, NodeId)>;
 
 /// The environments of the units that hold, or refer to, a definition of an ambiguous slot. Only affected definitions
-/// are in them: of all others there is but one.
+/// are in them: of all others there is but one. `contested` are the definitions of ambiguous slots.
 pub(crate) fn environments(
     merged: &Merged<'_>,
     affected: &[bool],
     ambiguous: &FxHashSet<NodeId>,
+    contested: &FxHashSet<NodeId>,
     edges: &mut Edges<'_>,
     units: &[Unit],
 ) -> FxHashMap<u32, Environment> {
     let mut own: FxHashMap<u32, Environment> = FxHashMap::default();
     for (unit, definitions) in &merged.environments {
         for &definition in definitions {
-            let Some(slot) = edges.slot_of(definition) else { continue };
-            if affected[definition.0 as usize] || ambiguous.contains(&slot) {
-                // of two definitions in one unit (in two functions, say), the first
-                own.entry(*unit).or_default().entry(slot).or_insert((*unit, definition));
+            if !affected[definition.0 as usize] && !contested.contains(&definition) {
+                continue;
             }
+            let Some(slot) = edges.slot_of(definition) else { continue };
+            // of two definitions in one unit (in two functions, say), the first
+            own.entry(*unit).or_default().entry(slot).or_insert((*unit, definition));
         }
     }
     let mut imports: FxHashMap<u32, FxHashMap<NodeId, u32>> = FxHashMap::default();

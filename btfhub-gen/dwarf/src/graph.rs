@@ -5,6 +5,8 @@
 //! that reaches a slot with several definitions is *affected*: its occurrences in the units that hold one of these
 //! definitions are compared, and become one or several *classes*.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::BASE_UNIT;
@@ -46,9 +48,14 @@ pub(crate) enum View {
     Class(ClassId),
 }
 
+/// Definitions by slot, in the order of the input.
+type Definitions = FxHashMap<NodeId, Vec<NodeId>>;
+
 pub(crate) struct Graph {
-    /// Definitions by slot, in the order of the input.
-    definitions: FxHashMap<NodeId, Vec<NodeId>>,
+    /// Of the slots that have own definitions, or whose order of definitions is this input's.
+    definitions: Definitions,
+    /// What is known of the base.
+    base: Option<Arc<Prepared>>,
     affected: Vec<bool>,
     pub(crate) classes: Vec<Class>,
     classes_of: FxHashMap<NodeId, Vec<ClassId>>,
@@ -58,13 +65,14 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    pub(crate) fn new(merged: &mut Merged<'_>, units: &[Unit]) -> Graph {
-        let definitions = definitions(&mut merged.nodes);
-        let ambiguous: FxHashSet<NodeId> =
-            definitions.iter().filter(|(_, all)| all.len() > 1).map(|(&slot, _)| slot).collect();
-        let affected = affected(&merged.nodes, &definitions, &ambiguous);
+    pub(crate) fn new(merged: &mut Merged<'_>, units: &[Unit], base: Option<Arc<Prepared>>) -> Graph {
+        let definitions = definitions(&mut merged.nodes, base.as_deref());
+        let mut ambiguous = ambiguous(&definitions);
+        let affected = affected(&merged.nodes, &definitions, &ambiguous, base.as_deref());
+        ambiguous.extend(base.iter().flat_map(|base| &base.ambiguous));
         let mut graph = Graph {
             definitions,
+            base,
             affected,
             classes: Vec::new(),
             classes_of: FxHashMap::default(),
@@ -77,14 +85,19 @@ impl Graph {
         graph
     }
 
+    fn definitions_of(&self, slot: NodeId) -> Option<&[NodeId]> {
+        let own = self.definitions.get(&slot);
+        own.or_else(|| self.base.as_ref()?.definitions.get(&slot)).map(Vec::as_slice)
+    }
+
     pub(crate) fn is_affected(&self, node: NodeId) -> bool {
         self.affected.get(node.0 as usize).copied().unwrap_or(false)
     }
 
     /// What `slot` stands for, seen from `view`. A `by_value` reference needs a definition, where there is any.
     pub(crate) fn resolve(&self, slot: NodeId, view: View, by_value: bool) -> Resolved {
-        let Some(definitions) = self.definitions.get(&slot) else { return Resolved::Forward };
-        if let &[definition] = definitions.as_slice()
+        let Some(definitions) = self.definitions_of(slot) else { return Resolved::Forward };
+        if let &[definition] = definitions
             && !self.is_affected(definition)
         {
             return Resolved::Definition(definition);
@@ -97,12 +110,12 @@ impl Graph {
             if let Some(&(holder, definition)) = environment.get(&slot) {
                 return self.in_unit(holder, definition);
             }
-            if let &[definition] = definitions.as_slice()
+            if let &[definition] = definitions
                 && !self.is_affected(definition)
             {
                 return Resolved::Definition(definition);
             }
-        } else if let &[definition] = definitions.as_slice() {
+        } else if let &[definition] = definitions {
             // the unit holds none of the ambiguous definitions: its types are those met first
             return self.in_unit(unit, definition);
         }
@@ -138,7 +151,8 @@ impl Graph {
     fn classify(&mut self, merged: &Merged<'_>, ambiguous: &FxHashSet<NodeId>, units: &[Unit]) {
         let nodes = &merged.nodes;
         let mut edges = Edges { nodes, memo: FxHashMap::default() };
-        self.environments = environments(merged, &self.affected, ambiguous, &mut edges, units);
+        let contested = ambiguous.iter().filter_map(|&slot| self.definitions_of(slot)).flatten().copied().collect();
+        self.environments = environments(merged, &self.affected, ambiguous, &contested, &mut edges, units);
         for (unit, definitions) in &merged.environments {
             let position = units.get(*unit as usize).map_or(0, Unit::position);
             let mut settled = FxHashMap::default();
@@ -315,13 +329,39 @@ impl Edges<'_> {
     }
 }
 
-fn definitions(nodes: &mut Nodes) -> FxHashMap<NodeId, Vec<NodeId>> {
-    let mut definitions: FxHashMap<NodeId, Vec<NodeId>> = FxHashMap::default();
-    for id in nodes.ids() {
+/// What is known of a base, once for all that builds on it.
+pub(crate) struct Prepared {
+    definitions: Definitions,
+    ambiguous: FxHashSet<NodeId>,
+    affected: Vec<bool>,
+    users: Users,
+}
+
+impl Prepared {
+    pub(crate) fn new(nodes: &mut Nodes) -> Prepared {
+        let definitions = definitions(nodes, None);
+        let ambiguous = ambiguous(&definitions);
+        let affected = affected(nodes, &definitions, &ambiguous, None);
+        let users = Users::new(nodes, &definitions);
+        Prepared { definitions, ambiguous, affected, users }
+    }
+}
+
+fn definitions(nodes: &mut Nodes, base: Option<&Prepared>) -> Definitions {
+    let mut definitions = Definitions::default();
+    let of_base = |slot| base.and_then(|base| base.definitions.get(&slot)).cloned().unwrap_or_default();
+    for id in nodes.own_ids() {
         let Some((kind, name)) = slot_of(nodes.words(id)) else { continue };
         debug_assert_ne!(name, NameId(0));
         let slot = nodes.intern(&slot_words(kind, name), nodes.first(id));
-        definitions.entry(slot).or_default().push(id);
+        definitions.entry(slot).or_insert_with(|| of_base(slot)).push(id);
+    }
+    for id in nodes.placed_ids() {
+        let Some((kind, name)) = slot_of(nodes.words(id)) else { continue };
+        let slot = nodes.intern(&slot_words(kind, name), nodes.first(id));
+        if base.is_some_and(|base| base.ambiguous.contains(&slot)) {
+            definitions.entry(slot).or_insert_with(|| of_base(slot));
+        }
     }
     for all in definitions.values_mut() {
         all.sort_by_key(|&id| nodes.first(id));
@@ -329,44 +369,79 @@ fn definitions(nodes: &mut Nodes) -> FxHashMap<NodeId, Vec<NodeId>> {
     definitions
 }
 
+/// The slots that have several definitions.
+fn ambiguous(definitions: &Definitions) -> FxHashSet<NodeId> {
+    definitions.iter().filter(|(_, all)| all.len() > 1).map(|(&slot, _)| slot).collect()
+}
+
+/// Who refers to whom, the other way round; a slot is referred to by nobody but leads to its definitions.
+struct Users {
+    starts: Vec<u32>,
+    users: Vec<NodeId>,
+}
+
+impl Users {
+    /// Of references from the own nodes, and of these definitions.
+    fn new(nodes: &Nodes, definitions: &Definitions) -> Users {
+        let mut starts = vec![0u32; nodes.len() + 1];
+        let each = |visit: &mut dyn FnMut(NodeId, NodeId)| {
+            for id in nodes.own_ids() {
+                let words = nodes.words(id);
+                for at in references(words) {
+                    visit(NodeId(words[at]), id);
+                }
+            }
+            for (&slot, all) in definitions {
+                for &definition in all {
+                    visit(definition, slot);
+                }
+            }
+        };
+        each(&mut |to, _| starts[to.0 as usize + 1] += 1);
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut users = vec![VOID; starts[nodes.len()] as usize];
+        let mut next = starts.clone();
+        each(&mut |to, from| {
+            users[next[to.0 as usize] as usize] = from;
+            next[to.0 as usize] += 1;
+        });
+        Users { starts, users }
+    }
+
+    fn of(&self, node: NodeId) -> &[NodeId] {
+        let at = node.0 as usize;
+        match (self.starts.get(at), self.starts.get(at + 1)) {
+            (Some(&start), Some(&end)) => &self.users[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+}
+
 /// The nodes from which an ambiguous slot is reached.
-fn affected(nodes: &Nodes, definitions: &FxHashMap<NodeId, Vec<NodeId>>, ambiguous: &FxHashSet<NodeId>) -> Vec<bool> {
-    let mut affected = vec![false; nodes.len()];
-    if ambiguous.is_empty() {
+fn affected(
+    nodes: &Nodes,
+    definitions: &Definitions,
+    ambiguous: &FxHashSet<NodeId>,
+    base: Option<&Prepared>,
+) -> Vec<bool> {
+    let mut affected = base.map_or_else(Vec::new, |base| base.affected.clone());
+    affected.resize(nodes.len(), false);
+    if ambiguous.is_empty() && base.is_none_or(|base| base.ambiguous.is_empty()) {
         return affected;
     }
-    // who refers to whom, the other way round; a slot is referred to by nobody but leads to its definitions
-    let mut starts = vec![0u32; nodes.len() + 1];
-    let each = |visit: &mut dyn FnMut(NodeId, NodeId)| {
-        for id in nodes.ids() {
-            let words = nodes.words(id);
-            for at in references(words) {
-                visit(NodeId(words[at]), id);
-            }
-        }
-        for (&slot, all) in definitions {
-            for &definition in all {
-                visit(definition, slot);
-            }
-        }
+    let users = Users::new(nodes, definitions);
+    let reaches = |id: &NodeId| {
+        let words = nodes.words(*id);
+        references(words).any(|at| affected[words[at] as usize])
     };
-    each(&mut |to, _| starts[to.0 as usize + 1] += 1);
-    for at in 1..starts.len() {
-        starts[at] += starts[at - 1];
-    }
-    let mut users = vec![VOID; starts[nodes.len()] as usize];
-    let mut next = starts.clone();
-    each(&mut |to, from| {
-        users[next[to.0 as usize] as usize] = from;
-        next[to.0 as usize] += 1;
-    });
-    let mut open: Vec<NodeId> = ambiguous.iter().copied().collect();
+    let mut open: Vec<NodeId> = ambiguous.iter().copied().chain(nodes.own_ids().filter(reaches)).collect();
     for slot in &open {
         affected[slot.0 as usize] = true;
     }
     while let Some(node) = open.pop() {
-        let at = node.0 as usize;
-        for &user in &users[starts[at] as usize..starts[at + 1] as usize] {
+        for &user in users.of(node).iter().chain(base.map_or(&[][..], |base| base.users.of(node))) {
             if !std::mem::replace(&mut affected[user.0 as usize], true) {
                 open.push(user);
             }

@@ -69,8 +69,8 @@ pub(crate) fn merge<'f>(
         entries = Some(elsewhere.found);
     }
     if let Some(base) = base {
-        merged.names = base.names.clone();
-        merged.nodes = base.nodes.clone();
+        merged.names = Names::on(base.names.clone());
+        merged.nodes = Nodes::on(base.nodes.clone());
     }
     let mut mapping = Mapping { workers: &workers, maps: workers.iter().map(Map::new).collect(), entries };
     for (which, worker) in workers.iter().enumerate() {

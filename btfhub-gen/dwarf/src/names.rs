@@ -1,5 +1,7 @@
 //! Names as small numbers.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
 /// A name; 0 is the empty name. Of [`Names`] its number; of [`Strings`](crate::strings::Strings) where it lies.
@@ -10,8 +12,9 @@ pub(crate) struct NameId(pub(crate) u32);
 pub(crate) const KABI_HIDE: &[u8] = b"__UNIQUE_ID_rh_kabi_hide";
 
 /// Names, each held once. The strings stay in the sections they come from.
-#[derive(Clone)]
 pub(crate) struct Names<'d> {
+    /// Those with the numbers before the own ones.
+    base: Option<Arc<Names<'d>>>,
     names: Vec<&'d [u8]>,
     table: HashTable<(u64, u32)>,
 }
@@ -30,7 +33,16 @@ fn hash(name: &[u8]) -> u64 {
 
 impl<'d> Names<'d> {
     pub(crate) fn new() -> Self {
-        Names { names: vec![b""], table: HashTable::new() }
+        Names { base: None, names: vec![b""], table: HashTable::new() }
+    }
+
+    /// Names that go on where others end.
+    pub(crate) fn on(base: Arc<Names<'d>>) -> Self {
+        Names { base: Some(base), names: Vec::new(), table: HashTable::new() }
+    }
+
+    fn offset(&self) -> u32 {
+        self.base.as_ref().map_or(0, |base| base.offset() + base.names.len() as u32)
     }
 
     pub(crate) fn intern(&mut self, name: &'d [u8]) -> NameId {
@@ -39,10 +51,14 @@ impl<'d> Names<'d> {
         }
         let name = if name.starts_with(KABI_HIDE) { KABI_HIDE } else { name };
         let hash = hash(name);
-        let names = &self.names;
-        let entry = self.table.entry(hash, |&(h, id)| h == hash && names[id as usize] == name, |&(hash, _)| hash);
-        let id = entry.or_insert_with(|| (hash, self.names.len() as u32)).get().1;
-        if id as usize == self.names.len() {
+        if let Some(found) = self.base.as_ref().and_then(|base| base.find_hashed(name, hash)) {
+            return found;
+        }
+        let (offset, names) = (self.offset(), &self.names);
+        let same = |&(h, id): &(u64, u32)| h == hash && names[(id - offset) as usize] == name;
+        let entry = self.table.entry(hash, same, |&(hash, _)| hash);
+        let id = entry.or_insert_with(|| (hash, offset + names.len() as u32)).get().1;
+        if (id - offset) as usize == self.names.len() {
             self.names.push(name);
         }
         NameId(id)
@@ -50,14 +66,25 @@ impl<'d> Names<'d> {
 
     #[inline]
     pub(crate) fn get(&self, id: NameId) -> &'d [u8] {
-        self.names[id.0 as usize]
+        match &self.base {
+            Some(base) if id.0 < self.offset() => base.get(id),
+            _ => self.names[(id.0 - self.offset()) as usize],
+        }
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<NameId> {
-        if name.is_empty() {
-            return Some(NameId(0));
+        match name {
+            [] => Some(NameId(0)),
+            name => self.find_hashed(name, hash(name)),
         }
-        let hash = hash(name);
-        self.table.find(hash, |&(h, id)| h == hash && self.names[id as usize] == name).map(|&(_, id)| NameId(id))
+    }
+
+    fn find_hashed(&self, name: &[u8], hash: u64) -> Option<NameId> {
+        if let Some(found) = self.base.as_ref().and_then(|base| base.find_hashed(name, hash)) {
+            return Some(found);
+        }
+        let offset = self.offset();
+        let same = |&(h, id): &(u64, u32)| h == hash && self.names[(id - offset) as usize] == name;
+        self.table.find(hash, same).map(|&(_, id)| NameId(id))
     }
 }

@@ -18,7 +18,10 @@
 //! | function prototype | node of the result, then per parameter: name, node |
 //! | extern | file and section offset of an entry in another unit, resolved when all units are read |
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
+use rustc_hash::FxHashMap;
 
 use crate::names::NameId;
 
@@ -102,8 +105,13 @@ fn hash_words(words: &[u32]) -> u64 {
 pub(crate) const NO_ENTRY: u64 = u64::MAX;
 
 /// A table of nodes.
-#[derive(Clone)]
 pub(crate) struct Nodes {
+    /// The nodes with the ids before the own ones.
+    base: Option<Arc<Nodes>>,
+    /// Their number.
+    offset: u32,
+    /// Position in the input of the first entry that led to each of them.
+    placed: FxHashMap<u32, u64>,
     /// Per node: a header of its id and the number of its words, then these.
     words: Vec<u32>,
     /// Where each node's words begin.
@@ -117,7 +125,7 @@ pub(crate) struct Nodes {
     /// By node: where the words of the one that was asked for after it begin. Units that include the same headers have
     /// the same types in the same order.
     next: Vec<u32>,
-    /// The node asked for last.
+    /// The own node asked for last, from 0.
     last: u32,
 }
 
@@ -127,6 +135,9 @@ const UNPLACED: u32 = 1 << 31;
 impl Nodes {
     pub(crate) fn new() -> Self {
         let mut nodes = Nodes {
+            base: None,
+            offset: 0,
+            placed: FxHashMap::default(),
             words: Vec::new(),
             starts: Vec::new(),
             first: Vec::new(),
@@ -140,32 +151,69 @@ impl Nodes {
         nodes
     }
 
+    /// Nodes that go on where others, which no entry of this input made, end.
+    pub(crate) fn on(base: Arc<Nodes>) -> Self {
+        let offset = base.len() as u32;
+        Nodes {
+            base: Some(base),
+            offset,
+            placed: FxHashMap::default(),
+            words: Vec::new(),
+            starts: Vec::new(),
+            first: Vec::new(),
+            table: HashTable::new(),
+            settled: 0,
+            next: Vec::new(),
+            last: 0,
+        }
+    }
+
     /// Says that all entries to come lie behind those that came.
     pub(crate) fn settle(&mut self) {
-        self.settled = self.starts.len() as u32;
+        self.settled = self.len() as u32;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.first.len()
+        self.offset as usize + self.first.len()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.first.len() as u32).map(NodeId)
+        (0..self.len() as u32).map(NodeId)
+    }
+
+    /// Those that are not of the base.
+    pub(crate) fn own_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (self.offset..self.len() as u32).map(NodeId)
+    }
+
+    /// Those of the base that an entry led to, ascending.
+    pub(crate) fn placed_ids(&self) -> Vec<NodeId> {
+        let mut ids: Vec<NodeId> = self.placed.keys().copied().map(NodeId).collect();
+        ids.sort_unstable();
+        ids
     }
 
     #[inline]
     pub(crate) fn words(&self, id: NodeId) -> &[u32] {
-        let start = self.starts[id.0 as usize] as usize;
-        &self.words[start..start + self.words[start - 1] as usize]
+        match &self.base {
+            Some(base) if id.0 < self.offset => base.words(id),
+            _ => {
+                let start = self.starts[(id.0 - self.offset) as usize] as usize;
+                &self.words[start..start + self.words[start - 1] as usize]
+            }
+        }
     }
 
     #[inline]
     pub(crate) fn kind(&self, id: NodeId) -> NodeKind {
-        kind_of(self.words[self.starts[id.0 as usize] as usize])
+        kind_of(self.words(id)[0])
     }
 
     pub(crate) fn first(&self, id: NodeId) -> u64 {
-        self.first[id.0 as usize]
+        match id.0.checked_sub(self.offset) {
+            Some(own) => self.first[own as usize],
+            None => self.placed.get(&id.0).copied().unwrap_or(NO_ENTRY),
+        }
     }
 
     /// Where the node with these words begins.
@@ -177,23 +225,39 @@ impl Nodes {
 
     /// The node with these words, where there is one.
     pub(crate) fn find(&self, words: &[u32]) -> Option<NodeId> {
-        let start = self.start_of((hash_words(words) >> 32) as u32, words)?;
+        self.find_hashed((hash_words(words) >> 32) as u32, words)
+    }
+
+    fn find_hashed(&self, short: u32, words: &[u32]) -> Option<NodeId> {
+        if let Some(found) = self.base.as_ref().and_then(|base| base.find_hashed(short, words)) {
+            return Some(found);
+        }
+        let start = self.start_of(short, words)?;
         Some(NodeId(self.words[start - 2] & !UNPLACED))
     }
 
     /// The node with these words, made by the entry at position `entry` of the input if there was none.
     #[inline]
     pub(crate) fn intern(&mut self, words: &[u32], entry: u64) -> NodeId {
-        let expected = self.next[self.last as usize] as usize;
+        let expected = self.next.get(self.last as usize).map_or(0, |&next| next as usize);
         if self.is_at(expected, words) {
             return self.found(expected, entry);
         }
         let short = (hash_words(words) >> 32) as u32;
+        if let Some(found) = self.base.as_ref().and_then(|base| base.find_hashed(short, words)) {
+            if entry != NO_ENTRY {
+                let seen = self.placed.entry(found.0).or_insert(entry);
+                *seen = (*seen).min(entry);
+            }
+            return found;
+        }
         let start = match self.start_of(short, words) {
             Some(start) => start,
             None => self.add(short, words, entry),
         };
-        self.next[self.last as usize] = start as u32;
+        if let Some(next) = self.next.get_mut(self.last as usize) {
+            *next = start as u32;
+        }
         self.found(start, entry)
     }
 
@@ -211,10 +275,11 @@ impl Nodes {
     fn found(&mut self, start: usize, entry: u64) -> NodeId {
         let header = self.words[start - 2];
         let id = header & !UNPLACED;
-        self.last = id;
+        let own = id - self.offset;
+        self.last = own;
         // the bit makes it greater than any
         if header >= self.settled && entry != NO_ENTRY {
-            let seen = &mut self.first[id as usize];
+            let seen = &mut self.first[own as usize];
             *seen = (*seen).min(entry);
             self.words[start - 2] = id;
         }
@@ -222,7 +287,7 @@ impl Nodes {
     }
 
     fn add(&mut self, short: u32, words: &[u32], entry: u64) -> usize {
-        let id = self.first.len() as u32;
+        let id = self.len() as u32;
         self.words.extend([if entry == NO_ENTRY { id | UNPLACED } else { id }, words.len() as u32]);
         let start = self.words.len() as u32;
         self.table.insert_unique(spread(short), (short, start), |&(short, _)| spread(short));

@@ -88,23 +88,21 @@ impl<'a, 'f> Writer<'a, 'f> {
     /// The ids of what the base has.
     fn know(&mut self, base: &Base<'f>) {
         self.by_slot.extend(base.forwards.iter().copied());
+        self.by_node[..base.by_node.len()].copy_from_slice(&base.by_node);
+        let affected: Vec<(NodeId, u32)> =
+            base.types.iter().copied().filter(|&(node, _)| self.graph.is_affected(node)).collect();
+        affected.iter().for_each(|&(node, _)| self.by_node[node.0 as usize] = 0);
         let named = |node| slot_of(self.merged.nodes.words(node)).is_some();
-        let (definitions, others): (Vec<_>, Vec<_>) = base.types.iter().partition(|&&(node, _)| named(node));
+        let (definitions, others): (Vec<_>, Vec<_>) = affected.into_iter().partition(|&(node, _)| named(node));
         for (node, id) in definitions {
-            if !self.graph.is_affected(node) {
-                self.by_node[node.0 as usize] = id;
-            } else if let Some(class) = self.graph.base_class(node) {
+            if let Some(class) = self.graph.base_class(node) {
                 self.by_class[class.0 as usize] = id;
             }
         }
         // in the order of nodes: what a node refers to comes before it
         for (node, id) in others {
-            if self.graph.is_affected(node) {
-                let words = self.resolved(node, View::Unit(BASE_UNIT), false);
-                self.by_words.entry(words).or_insert(id);
-            } else {
-                self.by_node[node.0 as usize] = id;
-            }
+            let words = self.resolved(node, View::Unit(BASE_UNIT), false);
+            self.by_words.entry(words).or_insert(id);
         }
     }
 
@@ -176,7 +174,7 @@ impl<'a, 'f> Writer<'a, 'f> {
     fn roots(&mut self) {
         let nodes = &self.merged.nodes;
         let mut roots: Vec<(u64, u32, Root)> = Vec::new();
-        for id in nodes.ids() {
+        for id in nodes.placed_ids().into_iter().chain(nodes.own_ids()) {
             let first = nodes.first(id);
             let words = nodes.words(id);
             let affected = self.graph.is_affected(id);
