@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything CI checks. Cargo test comes last, so that its results are the last lines.
+//!
+//! `--kernels` runs what CI does not: the tests that read gigabytes of real kernels.
 
-use crate::{cargo, demo, fuzz, objects, process, setup, tidy};
+use crate::{cargo, demo, fuzz, kernels, objects, process, setup, tidy};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -10,16 +12,26 @@ pub(crate) struct Args {
     /// Seconds for each fuzz target.
     #[arg(long, default_value_t = 15)]
     fuzz_seconds: u64,
+    /// Only the tests on real kernels, in release, after fetching what is missing of these (gigabytes, a minute for each
+    /// kernel; root for libbpf's). LCC_KERNELS="6.1-amd64 6.12-amd64" restricts them to these, and nothing is fetched.
+    #[arg(long, conflicts_with = "fuzz_seconds")]
+    kernels: bool,
     /// Passed on to cargo test.
     #[arg(last = true)]
     cargo_test: Vec<String>,
 }
+
+/// The test targets whose ignored tests are those on real kernels.
+const KERNEL_TESTS: [(&str, &str); 2] = [("dwarf", "kernels"), ("lcc-tests", "relocated_alike")];
 
 /// Runs every stage, also after a failed one, so that one run shows all that is wrong.
 ///
 /// # Errors
 /// The set-up or the compilation of the objects failed; without them the other stages say nothing.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.kernels {
+        return on_kernels(&args.cargo_test);
+    }
     setup::install_missing()?;
     objects::build()?;
     let mut failed = Vec::new();
@@ -56,6 +68,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     eprintln!("test: failed: {}", failed.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+/// The ignored tests of [`KERNEL_TESTS`].
+fn on_kernels(cargo_test: &[String]) -> Result<ExitCode> {
+    if std::env::var_os("LCC_KERNELS").is_none() {
+        kernels::fetch_all()?;
+    }
+    let mut command = cargo::command()?;
+    command.args(["test", "--release", "--no-fail-fast"]);
+    for (package, test) in KERNEL_TESTS {
+        command.args(["--package", package, "--test", test]);
+    }
+    // one kernel at a time fills the machine; what differs is printed
+    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(cargo_test);
+    match process::run(&mut command) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("test: {error:#}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn component_works(command: &mut Command) -> bool {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What to fetch; without a restriction, everything in the catalogue.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Only this kernel line (5.10, 6.1, 6.12, newest); repeatable.
     #[arg(long)]
@@ -125,6 +125,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("kernels: not fetched: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Fetches everything in the catalogue.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn fetch_all() -> Result<()> {
+    run(&Args::default())
 }
 
 /// What `--line` calls the newest kernel of all.
