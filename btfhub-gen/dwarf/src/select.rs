@@ -104,11 +104,15 @@ fn is_transformed(function: &FunctionState, symbol: &Function<'_>) -> bool {
     marks.optimized && (marks.signature_changed || (function.address.is_some() && at_symbol(function.address)))
 }
 
-/// The entry to take the prototype from: the first whose code is at one of the symbols.
+/// The entry to take the prototype from: the first whose code is at one of the symbols. Inside of it is as good: where
+/// arm64's functions begin with no-ops for ftrace (`-fpatchable-function-entry`), GCC 10 and 12 let `DW_AT_low_pc` point
+/// behind them.
 fn canonical(group: &[usize], merged: &Merged<'_>, symbol: &Function<'_>) -> usize {
     let at_symbol = |&at: &usize| {
-        let address = merged.functions[at].address;
-        address.is_some() && symbol.symbols.iter().any(|symbol| Some(symbol.address) == address)
+        let inside = |address: u64| {
+            symbol.symbols.iter().any(|symbol| address.wrapping_sub(symbol.address) < symbol.size.max(1))
+        };
+        merged.functions[at].address.is_some_and(inside)
     };
     if let [only] = group {
         return *only;

@@ -49,8 +49,6 @@ pub(crate) fn differing(ours: &BTreeMap<String, Prototypes>, theirs: &BTreeMap<S
 pub(crate) enum Reason {
     /// Ours is that of the entry whose code is at the symbol, theirs is that of another entry.
     TheirsOfAnotherEntry,
-    /// The other way round: DW_AT_low_pc lies behind the symbol, by which neither finds the entry.
-    OursOfAnotherEntry,
     /// `resolve_btfids` took the last parameters off, and wrote a function `…_impl` that has them.
     ImplicitArgument,
     /// pahole's `attributes` marks pointers into arenas.
@@ -62,9 +60,8 @@ impl Reason {
     pub(crate) fn number(self) -> &'static str {
         match self {
             Self::TheirsOfAnotherEntry => "11",
-            Self::OursOfAnotherEntry => "12",
             Self::ImplicitArgument => "8",
-            Self::ArenaPointer => "13",
+            Self::ArenaPointer => "12",
         }
     }
 }
@@ -92,13 +89,11 @@ pub(crate) fn why_otherwise(
         let named = |entry: &&&Entry| prototypes.names.contains(&entry.names());
         (at.iter().find(named), elsewhere.iter().find(named))
     };
-    let is_exact = |entry: &Entry| entry.address().is_some_and(|at| evidence.addresses().contains(&at));
     match (is_of(ours), is_of(theirs)) {
         ((Some(_), _), (None, Some(_))) => Some(Reason::TheirsOfAnotherEntry),
         ((Some(at), _), (Some(_), Some(elsewhere))) if at.written() != elsewhere.written() => {
             Some(Reason::TheirsOfAnotherEntry)
         }
-        ((None, Some(_)), (Some(_), _)) if !evidence.entries.iter().any(is_exact) => Some(Reason::OursOfAnotherEntry),
         _ => None,
     }
 }

@@ -45,8 +45,8 @@ impl Reason {
             Self::AddedLater => "8",
             Self::OnlySuffixed => "9",
             Self::NotTraceable => "10",
-            Self::Renamed => "14",
-            Self::Static => "15",
+            Self::Renamed => "13",
+            Self::Static => "14",
             Self::Unexplained => "?",
         }
     }
