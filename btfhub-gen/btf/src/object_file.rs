@@ -78,14 +78,33 @@ pub struct CodeSection {
 }
 
 /// The symbol that an ELF relocation of an instruction refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum SymbolReference {
-    /// An undefined symbol: a kfunc, or an extern variable.
-    External,
-    /// Somewhere in a section that is not code: a map, a global variable.
-    Data,
+    /// An undefined symbol.
+    External { symbol: String, weak: bool },
+    /// Somewhere in a section that is not code.
+    Data { section: String, symbol: String },
     /// A place in a code section: its number among the code sections, and the symbol's byte offset.
     Code { section: usize, offset: u64 },
+}
+
+/// What an instruction refers to that is not code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference<'o> {
+    /// Something that the kernel or the loader provides: a kfunc, a kernel variable, a Kconfig value.
+    External {
+        /// Its name.
+        symbol: &'o str,
+        /// The object does without it where it is not there.
+        weak: bool,
+    },
+    /// Something of a data section: a map (`.maps`), a global variable (`.rodata`, `.data`, `.bss` and the like).
+    Data {
+        /// The section's name.
+        section: &'o str,
+        /// The symbol's name; empty for the section as such.
+        symbol: &'o str,
+    },
 }
 
 /// A function of the object: an entry program or a subprogram.
@@ -269,6 +288,15 @@ impl<'a> ObjectFile<'a> {
         self.function_at(section, usize::try_from(target).ok()?)
     }
 
+    /// What an instruction refers to, where that is not code.
+    pub fn reference(&self, section: usize, insn: usize) -> Option<Reference<'_>> {
+        match self.sections.get(section)?.symbols.get(&insn)? {
+            SymbolReference::External { symbol, weak } => Some(Reference::External { symbol, weak: *weak }),
+            SymbolReference::Data { section, symbol } => Some(Reference::Data { section, symbol }),
+            SymbolReference::Code { .. } => None,
+        }
+    }
+
     /// Does an ELF relocation put an address into this instruction, so that its immediate is no number?
     pub(crate) fn has_symbol(&self, section: usize, insn: usize) -> bool {
         self.sections[section].symbols.contains_key(&insn)
@@ -379,10 +407,19 @@ fn code_sections(elf: &ElfFile64<'_>, endian: Endian) -> Result<(Vec<CodeSection
             let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
             let symbol = elf.symbol_by_index(symbol).map_err(elf_error)?;
             let reference = match symbol.section_index() {
-                None => SymbolReference::External,
+                None => SymbolReference::External {
+                    symbol: symbol.name().map_err(elf_error)?.to_owned(),
+                    weak: symbol.is_weak(),
+                },
                 Some(index) => match numbers.get(&index) {
                     Some(&section) => SymbolReference::Code { section, offset: symbol.address() },
-                    None => SymbolReference::Data,
+                    None => {
+                        let data = elf.section_by_index(index).map_err(elf_error)?;
+                        let symbol =
+                            if symbol.kind() == SymbolKind::Section { "" } else { symbol.name().map_err(elf_error)? };
+                        let section = data.name().map_err(elf_error)?.to_owned();
+                        SymbolReference::Data { section, symbol: symbol.to_owned() }
+                    }
                 },
             };
             sections[number].symbols.insert(offset as usize / Insn::SIZE, reference);

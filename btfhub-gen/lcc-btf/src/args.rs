@@ -39,6 +39,8 @@ pub struct Args {
 pub enum Command {
     /// Make the BTF of kernels, whole or cut to what BPF objects need
     Gen(Gen),
+    /// Tell which program of which object works on which kernel, without booting any
+    Check(Check),
     /// Print the types of a kernel, a module or a BPF object
     Dump(Dump),
     /// Print where the members of a struct are, their sizes, and the holes between them
@@ -218,6 +220,44 @@ impl FromStr for CompatArg {
             _ => Err("a kernel version from 5.2 on, as 5.15, or latest"),
         }
     }
+}
+
+/// Tell which program of which object works on which kernel, without booting any.
+///
+/// What each program needs is inferred from the object: its section, its CO-RE relocations, the helpers, kernel functions and
+/// maps in the instructions that can be reached, the arguments that it reads. The kernel's debug information tells what is
+/// there. What it does not tell is unknown, and not a failure.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("{KERNEL_HELP}\n  a pack              all kernels of it; minimal BTF tells of relocations only\n\n\
+Exit status:
+  0  all that the objects need works on all kernels, as far as is known
+  1  something that an object needs does not work on some kernel
+  2  some input failed"))]
+pub struct Check {
+    /// The kernels
+    #[arg(required = true, value_name = "KERNEL")]
+    pub kernels: Vec<PathBuf>,
+    /// A BPF object; can be given several times
+    #[arg(long, value_name = "FILE", required = true)]
+    pub obj: Vec<PathBuf>,
+    /// Where a kernel's functions are from: `btf` does not read its DWARF, and does not know which are inlined
+    #[arg(long, value_enum, default_value_t = FromArg::Auto, value_name = "SOURCE")]
+    pub from: FromArg,
+    /// Print the plans as JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Write them for a CI system too
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write them as a page that needs no other file too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Threads [default: one for each processor]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub jobs: Option<u16>,
+    /// Where `running` finds /sys, /proc and /etc
+    #[arg(long, default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// How the types of an input are read, for the commands that print them.

@@ -1,5 +1,6 @@
 //! The subcommands: each calls the library and says what came of it.
 
+pub mod check;
 pub mod diff;
 pub mod dump;
 pub mod r#gen;
@@ -7,6 +8,7 @@ pub mod layout;
 pub mod man;
 pub mod merge;
 pub mod pack;
+mod terminal;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -52,6 +54,7 @@ pub fn run(args: crate::args::Args) -> Result<ExitCode> {
     let verbose = args.verbose;
     match args.command {
         Command::Gen(args) => r#gen::run(&args, verbose),
+        Command::Check(args) => check::run(&args, verbose),
         Command::Diff(args) => diff::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Layout(args) => layout::run(&args),

@@ -49,6 +49,7 @@
 //! moment it is whole, or not there.
 
 pub mod args;
+pub mod check;
 pub mod cmd;
 pub mod disk;
 pub mod error;

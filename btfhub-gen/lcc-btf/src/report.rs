@@ -2,6 +2,8 @@
 
 mod table;
 
+pub(crate) use table::{aligned_left, some};
+
 use std::collections::BTreeMap;
 
 use btf::core_relo::{Fate, ObjectReport, RelocationFate};

@@ -1,16 +1,14 @@
 //! `lcc-btf gen`
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{Gen, jobs};
-use crate::error::Error;
+use crate::cmd::terminal::Terminal;
 use crate::generate::kernel::Wanted;
-use crate::generate::run::{Progress, Settings, run as generate};
+use crate::generate::run::{Settings, run as generate};
 use crate::generate::{Destination, Objects};
 
 /// Runs the command.
@@ -31,9 +29,7 @@ pub fn run(args: &Gen, verbose: u8) -> Result<ExitCode> {
         resume: !args.fresh,
         root: args.root.clone(),
     };
-    // Log lines would tear the bar apart.
-    let on_terminal = io::stderr().is_terminal() && verbose == 0;
-    let progress = Terminal { bar: Mutex::new(on_terminal.then(ProgressBar::no_length)) };
+    let progress = Terminal::new(verbose);
     let report = generate(&args.kernels, &settings, &progress);
     progress.end();
     let report = report?;
@@ -51,47 +47,4 @@ pub fn run(args: &Gen, verbose: u8) -> Result<ExitCode> {
         super::print(&text)?;
     }
     Ok(ExitCode::from(report.verdict().code()))
-}
-
-/// A bar on a terminal; errors as they come.
-struct Terminal {
-    bar: Mutex<Option<ProgressBar>>,
-}
-
-impl Terminal {
-    fn with(&self, act: impl FnOnce(&ProgressBar)) {
-        if let Some(bar) = &*self.bar.lock().unwrap_or_else(|e| e.into_inner()) {
-            act(bar);
-        }
-    }
-
-    fn end(&self) {
-        self.with(ProgressBar::finish_and_clear);
-    }
-}
-
-impl Progress for Terminal {
-    fn begin(&self, units: usize) {
-        self.with(|bar| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_length(units as u64);
-            bar.enable_steady_tick(std::time::Duration::from_millis(200));
-        });
-    }
-
-    fn started(&self, input: &str) {
-        self.with(|bar| bar.set_message(input.rsplit('/').next().unwrap_or(input).to_owned()));
-    }
-
-    fn done(&self, _input: &str, error: Option<&Error>) {
-        self.with(|bar| bar.inc(1));
-        if let Some(error) = error {
-            let bar = self.bar.lock().unwrap_or_else(|e| e.into_inner());
-            match &*bar {
-                Some(bar) => bar.suspend(|| super::say(error)),
-                None => super::say(error),
-            }
-        }
-    }
 }

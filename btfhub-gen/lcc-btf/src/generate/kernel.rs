@@ -165,7 +165,7 @@ fn cut(made: &mut Made, whole: &Arc<Btf<'_>>, split: &[MadeModule], objects: &[O
 }
 
 /// An error for a BPF object, which has BTF but is no kernel.
-pub(super) fn refuse_object(origin: &str, image: &Image) -> Result<(), Error> {
+pub(crate) fn refuse_object(origin: &str, image: &Image) -> Result<(), Error> {
     match image {
         Image::Elf { facts, .. } if facts.machine == object::elf::EM_BPF.0 => {
             Err(no_types(origin, "is a BPF object, no kernel: give it with --obj"))
@@ -174,7 +174,7 @@ pub(super) fn refuse_object(origin: &str, image: &Image) -> Result<(), Error> {
     }
 }
 
-fn no_types(origin: &str, what: &str) -> Error {
+pub(crate) fn no_types(origin: &str, what: &str) -> Error {
     Error::NoKernel { origin: origin.to_owned(), what: what.to_owned() }
 }
 
@@ -205,7 +205,7 @@ fn check_kinds(btf: &Btf<'_>, compat: Compat, origin: &str) -> Result<(), Error>
 ///
 /// # Errors
 /// There is none, or it is damaged.
-pub(super) fn encode(
+pub(crate) fn encode(
     origin: &str,
     image: &Image,
     compat: Compat,

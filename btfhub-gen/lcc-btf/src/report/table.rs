@@ -148,7 +148,7 @@ impl Report {
 }
 
 /// Up to five names.
-fn some(names: &[&str]) -> String {
+pub(crate) fn some(names: &[&str]) -> String {
     match names {
         [first @ .., _, _] if names.len() > 6 => {
             let more = names.len() - 5;
@@ -184,6 +184,16 @@ fn seconds(seconds: f64) -> String {
 
 /// Columns: the first two to the left, the others, which are numbers, to the right.
 fn aligned(rows: &[Vec<String>]) -> String {
+    aligned_to(rows, 2)
+}
+
+/// Columns under each other, aligned to the left.
+pub(crate) fn aligned_left(rows: &[Vec<String>]) -> String {
+    aligned_to(rows, usize::MAX)
+}
+
+/// The first columns aligned to the left, the others to the right.
+fn aligned_to(rows: &[Vec<String>], left: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
@@ -193,7 +203,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            let _ = if column < 2 { write!(line, "{cell:<width$}  ") } else { write!(line, "{cell:>width$}  ") };
+            let _ = if column < left { write!(line, "{cell:<width$}  ") } else { write!(line, "{cell:>width$}  ") };
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }

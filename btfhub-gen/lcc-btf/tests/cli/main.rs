@@ -1,5 +1,6 @@
 //! The program from outside: arguments in, files, texts and exit codes out.
 
+mod check;
 mod commands;
 mod errors;
 mod inputs;

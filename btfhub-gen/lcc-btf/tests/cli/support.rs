@@ -71,7 +71,8 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-/// A small vmlinux with DWARF and a banner. Variants differ in offsets; from 3 on a member has another name.
+/// A small vmlinux with DWARF and a banner. Variants differ in offsets; from 3 on a member has another name; those above 10
+/// have BPF, and differ as those of the last digit.
 pub(crate) fn kernel(path: &Path, release: &str, variant: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     run(Command::new("cc")

@@ -1,0 +1,273 @@
+//! The plan: what of an object is enabled on a kernel, and why.
+
+use btf::core_relo::{self, Fate, RelocationFate};
+use btf::object_file::{Function, ObjectFile};
+use btf::reach::reachable;
+use serde::Serialize;
+
+use crate::alternatives::{self, Choice, Group, Rule};
+use crate::arguments;
+use crate::judge;
+use crate::kernel::Kernel;
+use crate::needs::{self, MapDefinition};
+use crate::requirement::{Need, Requirement, Status};
+use crate::section::SectionKind;
+
+/// The version of [`Plan`] in its serialised form.
+pub const VERSION: u32 = 1;
+
+/// What of an object is enabled on a kernel, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The object's name.
+    pub object: String,
+    /// xxh3-128 of the object file, in hexadecimal.
+    pub object_hash: String,
+    /// The kernel's release, where it is known.
+    pub kernel: Option<String>,
+    /// Its architecture, where it is known.
+    pub arch: Option<String>,
+    /// What comes of it.
+    pub outcome: Outcome,
+    /// In the order of the file.
+    pub programs: Vec<ProgramPlan>,
+    /// By name.
+    pub groups: Vec<Group>,
+    /// What is strange about the object.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What comes of an object on a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All that the object needs works.
+    Works,
+    /// It works as far as is known.
+    Unknown,
+    /// It works without what it can do without.
+    Degraded,
+    /// Something that it needs does not work.
+    Fails,
+}
+
+/// What becomes of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProgramPlan {
+    /// The program's name.
+    pub name: String,
+    /// Its section, without a leading `?`.
+    pub section: String,
+    /// Whether it is to be loaded.
+    pub enabled: bool,
+    /// Why, or why not.
+    pub reason: Reason,
+    /// Whether it could work.
+    pub status: Status,
+    /// The object does without it.
+    pub optional: bool,
+    /// The group it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What it needs; those that are not met first.
+    pub requirements: Vec<Requirement>,
+}
+
+/// Why a program is enabled or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Everything that it needs is there.
+    Met,
+    /// As far as is known.
+    NothingUnmet,
+    /// Something that it needs is not there.
+    Unmet,
+    /// Its section begins with `?`.
+    NotAutoloaded,
+    /// Another program of its group serves.
+    AnotherServes,
+    /// Another program of its group cannot work, and it is of no use alone.
+    OthersMissing,
+}
+
+/// Makes the plan. `choices` go before what the object says of its programs, by their names.
+pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, choices: &[(String, Choice)]) -> Plan {
+    let maps = needs::maps(object);
+    let tags = needs::function_tags(object);
+    let fates = Fates::of(object, kernel);
+    let config = needs::extern_section(object, ".kconfig");
+    let mut notes = Vec::new();
+    let mut programs: Vec<(ProgramPlan, Choice)> = Vec::new();
+    for (number, function) in needs::programs(object) {
+        let section = &object.sections()[function.section];
+        let declared = tags.get(&function.name).map(|tags| alternatives::choice(tags)).unwrap_or_default();
+        notes.extend(declared.1.into_iter().map(|tag| format!("{}: the tag {tag} is not understood", function.name)));
+        let given = choices.iter().find(|(name, _)| *name == function.name).map(|(_, choice)| choice.clone());
+        let choice = given.unwrap_or(declared.0);
+        let mut requirements = requirements(object, kernel, &maps, &fates, &config, number, function);
+        requirements.sort_by_key(|requirement| std::cmp::Reverse(requirement.status));
+        let status = requirements.iter().map(|requirement| requirement.status).max().unwrap_or(Status::Met);
+        let reason = match status {
+            _ if !section.autoload => Reason::NotAutoloaded,
+            Status::Met => Reason::Met,
+            Status::Unknown => Reason::NothingUnmet,
+            Status::Unmet => Reason::Unmet,
+        };
+        let program = ProgramPlan {
+            name: function.name.clone(),
+            section: section.name.trim_start_matches('?').to_owned(),
+            enabled: section.autoload && status != Status::Unmet,
+            reason,
+            status,
+            optional: choice.optional,
+            group: choice.group.as_ref().map(|member| member.group.clone()),
+            requirements,
+        };
+        programs.push((program, choice));
+    }
+    let groups = alternatives::decide(programs.iter().map(|(program, choice)| {
+        // what is not loaded by default is enabled by the group that it is in
+        (program.name.as_str(), choice, program.status != Status::Unmet)
+    }));
+    for (program, choice) in &mut programs {
+        let Some(member) = &choice.group else { continue };
+        let Some(group) = groups.iter().find(|group| group.name == member.group) else { continue };
+        let is_taken = group.taken == Some(member.rank);
+        program.enabled = is_taken;
+        program.reason = match (is_taken, program.status, group.taken, group.rule) {
+            (true, Status::Met, ..) => Reason::Met,
+            (true, ..) => Reason::NothingUnmet,
+            (false, Status::Unmet, ..) => Reason::Unmet,
+            (false, _, Some(_), _) => Reason::AnotherServes,
+            (false, _, None, Rule::One | Rule::All) => Reason::OthersMissing,
+        };
+    }
+    let outcome = outcome(&programs, &groups);
+    Plan {
+        version: VERSION,
+        object: object.name().to_owned(),
+        object_hash: object.hash().to_string(),
+        kernel: kernel.facts.release.clone(),
+        arch: kernel.facts.arch.clone(),
+        outcome,
+        programs: programs.into_iter().map(|(program, _)| program).collect(),
+        groups,
+        notes,
+    }
+}
+
+fn outcome(programs: &[(ProgramPlan, Choice)], groups: &[Group]) -> Outcome {
+    let mut outcome = Outcome::Works;
+    let lost = |optional| if optional { Outcome::Degraded } else { Outcome::Fails };
+    for (program, choice) in programs {
+        if choice.group.is_none() && program.reason == Reason::Unmet {
+            outcome = outcome.max(lost(program.optional));
+        }
+        if program.reason == Reason::NothingUnmet {
+            outcome = outcome.max(Outcome::Unknown);
+        }
+    }
+    for group in groups {
+        if group.taken.is_none() {
+            outcome = outcome.max(lost(group.optional));
+        }
+    }
+    outcome
+}
+
+/// The relocations of an object on a kernel.
+struct Fates {
+    /// The code of each section after relocation; as it was where the types are not known.
+    code: Vec<Vec<btf::insn::Insn>>,
+    /// By relocation. Empty where the types are not known.
+    fates: Vec<RelocationFate>,
+    /// By relocation: it made its instruction invalid, or could not be carried out.
+    failed: Vec<bool>,
+}
+
+impl Fates {
+    fn of(object: &ObjectFile<'_>, kernel: &Kernel<'_>) -> Fates {
+        let Some(target) = kernel.types else {
+            let code = object.sections().iter().map(|section| section.insns.clone()).collect();
+            return Fates { code, fates: Vec::new(), failed: Vec::new() };
+        };
+        let candidates = core_relo::search_candidates(&target, [object]);
+        let resolutions = core_relo::resolve_all(object, &target, &candidates);
+        let relocated = core_relo::relocate(object, &resolutions);
+        let report = core_relo::report(object, &target, &resolutions);
+        let failed = relocated.results.iter().map(|result| !matches!(result, Ok(false))).collect();
+        Fates { code: relocated.sections, fates: report.relocations, failed }
+    }
+}
+
+fn requirements(
+    object: &ObjectFile<'_>,
+    kernel: &Kernel<'_>,
+    maps: &[MapDefinition],
+    fates: &Fates,
+    config: &std::collections::BTreeSet<String>,
+    number: usize,
+    function: &Function,
+) -> Vec<Requirement> {
+    let mut out = Vec::new();
+    let section = &object.sections()[function.section].name;
+    let Some(kind) = SectionKind::of(section) else {
+        let need = Need::Section { name: section.clone() };
+        return vec![Requirement::unmet(need, "libbpf knows no such section")];
+    };
+    judge::kind(kernel, &kind, &mut out);
+    judge::target(kernel, &kind, &mut out);
+    let reached = reachable(object, &fates.code, [number]);
+    if let Some(place) = judge::place(kernel, &kind) {
+        let read = arguments::arguments(object, &reached, function, place);
+        judge::arguments(kernel, &kind, &read, &mut out);
+    }
+    let uses = needs::uses(object, &fates.code, &reached);
+    judge::uses(kernel, &kind, &uses, maps, &mut out);
+    for (name, &weak) in &uses.externs {
+        out.push(judge::extern_(kernel, name, config.contains(name), weak));
+    }
+    if fates.fates.is_empty() {
+        if !object.relocations().is_empty() {
+            let need = Need::Relocations { resolved: 0, guarded: 0 };
+            out.push(Requirement::unknown(need, "the kernel's types (BTF) are not known"));
+        }
+        return out;
+    }
+    let (mut resolved, mut guarded) = (0, 0);
+    for ((relocation, fate), &failed) in object.relocations().iter().zip(&fates.fates).zip(&fates.failed) {
+        let is_here = reached.contains(relocation.section, relocation.insn);
+        let of_program = relocation.function.is_some_and(|at| at == number) || is_here;
+        match (failed, is_here) {
+            (true, true) => out.push(failure(fate)),
+            (true, false) if of_program => guarded += 1,
+            (false, _) if of_program => resolved += 1,
+            _ => {}
+        }
+    }
+    if resolved + guarded > 0 {
+        out.push(Requirement::met(Need::Relocations { resolved, guarded }, ""));
+    }
+    out
+}
+
+fn failure(fate: &RelocationFate) -> Requirement {
+    let need = Need::Relocation {
+        access: fate.access.clone(),
+        kind: fate.kind.name().to_owned(),
+        line: fate.line.as_ref().map(|line| format!("{}:{}: {}", line.file, line.line, line.text)),
+    };
+    let reason = match &fate.fate {
+        Fate::AbsentGuarded { reason }
+        | Fate::AbsentUnguarded { reason }
+        | Fate::Ambiguous { reason }
+        | Fate::Refused { reason } => reason.clone(),
+        _ => "the instruction became invalid".to_owned(),
+    };
+    Requirement::unmet(need, reason)
+        .remedy("ask first: bpf_core_field_exists(), bpf_core_enum_value_exists(), or a flavour of the type")
+}

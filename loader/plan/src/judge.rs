@@ -1,0 +1,501 @@
+//! Each need of a program held against a kernel.
+
+use btf::surface::{Verdict, format::Lookup as FunctionLookup};
+use btf::{Btf, Kind, Type, TypeId, strip_modifiers_typedefs};
+
+use crate::arguments::{Arguments, Place, in_arm64, in_words, in_x86_64};
+use crate::facts::{Answer, Feature, Lockdown};
+use crate::kernel::{BpfEnum, Kernel, Lookup, Prototype};
+use crate::names;
+use crate::needs::{MapDefinition, Uses};
+use crate::requirement::{Need, Requirement, Status};
+use crate::section::{Attach, SectionKind};
+
+impl Requirement {
+    /// Found is met, absent is unmet.
+    fn of_found<T>(need: Need, found: Lookup<T>, evidence: impl FnOnce(T) -> String) -> Requirement {
+        match found {
+            Lookup::Found(value) => Requirement::met(need, evidence(value)),
+            Lookup::Absent(what) => Requirement::unmet(need, what),
+            Lookup::Unknown(why) => Requirement::unknown(need, why),
+        }
+    }
+
+    fn of_answer(need: Need, answer: Answer, not_asked: &str) -> Requirement {
+        match answer {
+            Answer::Yes => Requirement::met(need, "tried out"),
+            Answer::No(how) => Requirement::unmet(need, how),
+            Answer::Unknown(why) => Requirement::unknown(need, why),
+            Answer::NotAsked => Requirement::unknown(need, not_asked),
+        }
+    }
+}
+
+/// What the kind of a program needs: its type, its way to attach, and what for that.
+pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Requirement>) {
+    let name = format!("BPF_PROG_TYPE_{}", kind.prog_type);
+    let found = kernel.enumerator(BpfEnum::ProgType, kind.prog_type);
+    out.push(Requirement::of_found(Need::ProgramType { name }, found, |_| String::new()));
+    // an attach type that the kernel is told only since it has some other: SCHED_CLS without one is as good
+    if let Some(short) = kind.attach_type.filter(|short| !short.starts_with("TCX_")) {
+        let found = kernel.enumerator(BpfEnum::AttachType, short);
+        let need = Need::AttachType { name: format!("BPF_{short}") };
+        out.push(Requirement::of_found(need, found, |_| String::new()));
+    }
+    let needs_types = matches!(
+        kind.attach,
+        Attach::BtfTracepoint | Attach::Function | Attach::Lsm | Attach::Iterator | Attach::StructOps
+    );
+    if needs_types {
+        out.push(own_btf(kernel));
+    }
+    let feature = match kind.attach {
+        Attach::Kprobe | Attach::Syscall => Some((Feature::Kprobe, "CONFIG_KPROBE_EVENTS")),
+        Attach::KprobeMulti => Some((Feature::KprobeMulti, "CONFIG_FPROBE")),
+        Attach::Uprobe | Attach::Usdt => Some((Feature::Uprobe, "CONFIG_UPROBE_EVENTS")),
+        Attach::UprobeMulti => Some((Feature::UprobeMulti, "CONFIG_UPROBE_EVENTS")),
+        Attach::Function => Some((Feature::Fentry, "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS")),
+        Attach::Lsm => Some((Feature::BpfLsm, "CONFIG_BPF_LSM")),
+        _ => None,
+    };
+    if let Some((feature, option)) = feature {
+        out.push(self::feature(kernel, feature, option));
+    }
+    for name in capabilities(kind) {
+        let need = Need::Capability { name };
+        match &kernel.facts.security.capabilities {
+            Some(all) if all.iter().any(|have| have == name || have == "CAP_SYS_ADMIN") => {
+                out.push(Requirement::met(need, ""));
+            }
+            Some(_) => {
+                let lacks = format!("the process does not have {name}, nor CAP_SYS_ADMIN");
+                out.push(Requirement::unmet(need, lacks).remedy(format!("run as root, or with {name}")));
+            }
+            // made for a kernel, not for a process
+            None => {}
+        }
+    }
+}
+
+/// `Documentation/bpf` and `kernel/bpf/syscall.c`, `is_net_admin_prog_type` and `is_perfmon_prog_type`.
+fn capabilities(kind: &SectionKind<'_>) -> &'static [&'static str] {
+    match kind.prog_type {
+        "KPROBE"
+        | "TRACEPOINT"
+        | "PERF_EVENT"
+        | "RAW_TRACEPOINT"
+        | "RAW_TRACEPOINT_WRITABLE"
+        | "TRACING"
+        | "LSM"
+        | "STRUCT_OPS"
+        | "EXT" => &["CAP_BPF", "CAP_PERFMON"],
+        "SOCKET_FILTER" | "SYSCALL" => &["CAP_BPF"],
+        _ => &["CAP_BPF", "CAP_NET_ADMIN"],
+    }
+}
+
+fn own_btf(kernel: &Kernel<'_>) -> Requirement {
+    let answer = kernel.facts.own_btf.clone().or(|| match kernel.facts.config("CONFIG_DEBUG_INFO_BTF") {
+        Some(Some(_)) => Answer::Yes,
+        Some(None) => Answer::No("CONFIG_DEBUG_INFO_BTF is not set".to_owned()),
+        None => match kernel.facts.kernel_version() {
+            Some(version) if version < (5, 2) => Answer::No("kernels before 5.2 have no BTF of their own".to_owned()),
+            _ => Answer::NotAsked,
+        },
+    });
+    Requirement::of_answer(Need::OwnBtf, answer, "whether the kernel has BTF of its own is not known")
+        .remedy("BTF from elsewhere serves relocations, not this kind of program: use a kprobe or tracepoint instead")
+}
+
+fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
+    let need = Need::Feature { feature };
+    let answer = kernel.facts.feature(feature).or(|| match kernel.facts.config(option) {
+        Some(Some(_)) => Answer::Yes,
+        Some(None) => Answer::No(format!("{option} is not set")),
+        None => Answer::NotAsked,
+    });
+    match (answer, feature) {
+        // what nearly all kernels have is not worth a doubt
+        (Answer::NotAsked, Feature::Kprobe | Feature::Uprobe) => {
+            Requirement::met(need, format!("supposed: {option} is not known"))
+        }
+        (Answer::NotAsked, Feature::Fentry) => {
+            let need_arch = kernel.facts.arch.as_deref();
+            match (need_arch, kernel.facts.kernel_version()) {
+                (Some("x86_64"), Some(version)) if version >= (5, 5) => {
+                    Requirement::met(need, "x86-64 has it since Linux 5.5")
+                }
+                (Some("x86_64" | "arm64"), Some(version)) if version < (5, 5) => {
+                    Requirement::unmet(need, "Linux has it since 5.5")
+                }
+                // 6.0 brought trampolines, 6.11 the direct calls that stock configurations can have
+                (Some("arm64"), Some(version)) if version < (6, 0) => {
+                    Requirement::unmet(need, "arm64 has it since Linux 6.0")
+                }
+                _ => Requirement::unknown(need, format!("{option} is not known")),
+            }
+        }
+        (answer, _) => Requirement::of_answer(need, answer, &format!("{option} is not known")),
+    }
+}
+
+/// What a program is attached to.
+pub(crate) fn target(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Requirement>) {
+    let Some(name) = kind.target else { return };
+    match kind.attach {
+        Attach::Kprobe => {
+            // an offset into the function may follow
+            let name = name.split('+').next().unwrap_or(name);
+            out.push(kprobe_target(kernel, name));
+        }
+        Attach::Function => out.push(function_target(kernel, name)),
+        Attach::Tracepoint => {
+            let need = Need::Target { kind: "tracepoint", name: name.to_owned() };
+            if let Some(all) = &kernel.facts.tracepoints {
+                out.push(match all.contains(name) {
+                    true => Requirement::met(need, "tracefs has it"),
+                    false => Requirement::unmet(need, "tracefs does not have it"),
+                });
+                return;
+            }
+            let event = name.rsplit('/').next().unwrap_or(name);
+            out.push(Requirement::of_found(need, tracepoint(kernel, event), |evidence| evidence));
+        }
+        Attach::RawTracepoint | Attach::BtfTracepoint => {
+            let need = Need::Target { kind: "tracepoint", name: name.to_owned() };
+            out.push(Requirement::of_found(need, tracepoint(kernel, name), |evidence| evidence));
+        }
+        Attach::Lsm => {
+            let need = Need::Target { kind: "security hook", name: name.to_owned() };
+            let found = kernel.prototype(&format!("bpf_lsm_{name}"));
+            out.push(Requirement::of_found(need, found, |_| format!("function bpf_lsm_{name}")));
+        }
+        Attach::Iterator => {
+            let need = Need::Target { kind: "iterator", name: name.to_owned() };
+            let found = kernel.prototype(&format!("bpf_iter_{name}"));
+            out.push(Requirement::of_found(need, found, |_| format!("function bpf_iter_{name}")));
+        }
+        _ => {}
+    }
+}
+
+/// A tracepoint by its name: its typedef since Linux 5.5; before, what its class leaves in the types.
+fn tracepoint(kernel: &Kernel<'_>, name: &str) -> Lookup<String> {
+    match kernel.tracepoint(name) {
+        Lookup::Found(_) => Lookup::Found(format!("typedef btf_trace_{name}")),
+        Lookup::Absent(what) => Lookup::Absent(what),
+        Lookup::Unknown(why) => {
+            // the record of an event that has a class of its own; 3.10 calls it ftrace_raw_
+            for record in [format!("trace_event_raw_{name}"), format!("ftrace_raw_{name}")] {
+                if let Lookup::Found(_) = kernel.has_type(&record, Kind::Struct) {
+                    return Lookup::Found(format!("struct {record}"));
+                }
+            }
+            // the inline function that callers use
+            match kernel.function_facts(&format!("trace_{name}")) {
+                Some(FunctionLookup::Found(_)) => Lookup::Found(format!("function trace_{name}")),
+                Some(FunctionLookup::Absent) => Lookup::Absent(format!("nothing is left of a function trace_{name}")),
+                _ => Lookup::Unknown(why),
+            }
+        }
+    }
+}
+
+fn kprobe_target(kernel: &Kernel<'_>, name: &str) -> Requirement {
+    let need = Need::Target { kind: "function", name: name.to_owned() };
+    if let Some(all) = &kernel.facts.kprobe_functions {
+        return match all.contains(name) {
+            true => Requirement::met(need, "the kernel lists it"),
+            false => Requirement::unmet(need, "the kernel does not list it among the functions that can be probed"),
+        };
+    }
+    match kernel.function_facts(name) {
+        Some(FunctionLookup::Found(facts)) => {
+            let sources = kernel.surface.map(|surface| surface.sources()).unwrap_or_default();
+            let inlined = if facts.inlined { "; inlined at some call sites, which the probe misses" } else { "" };
+            match facts.kprobe(sources) {
+                Verdict::Yes => Requirement::met(need, format!("it has a symbol{inlined}")),
+                Verdict::No(reason) => Requirement::unmet(need, reason.to_string()),
+                Verdict::Unknown(reason) => Requirement::unknown(need, reason.to_string()),
+            }
+        }
+        Some(FunctionLookup::Absent) => Requirement::unmet(need, "the kernel has no such function"),
+        _ => match kernel.prototype(name) {
+            Lookup::Found(_) => Requirement::met(need, "this BTF has the function"),
+            Lookup::Absent(what) => Requirement::unknown(
+                need,
+                format!("{what}, which may be because of its parameters; its symbols are not known"),
+            ),
+            Lookup::Unknown(why) => Requirement::unknown(need, why),
+        },
+    }
+}
+
+fn function_target(kernel: &Kernel<'_>, name: &str) -> Requirement {
+    let need = Need::Target { kind: "function", name: name.to_owned() };
+    let remedy = "use a kprobe, which needs no prototype, or a function that is not inlined";
+    match kernel.function_facts(name) {
+        Some(FunctionLookup::Found(facts)) => {
+            let sources = kernel.surface.map(|surface| surface.sources()).unwrap_or_default();
+            let inlined = if facts.inlined { "; inlined at some call sites, which the program misses" } else { "" };
+            match facts.fentry(sources) {
+                Verdict::Yes => Requirement::met(need, format!("BTF and ftrace have it{inlined}")),
+                Verdict::No(reason) => Requirement::unmet(need, reason.to_string()).remedy(remedy),
+                Verdict::Unknown(reason) => Requirement::unknown(need, reason.to_string()),
+            }
+        }
+        Some(FunctionLookup::Absent) => Requirement::unmet(need, "the kernel has no such function").remedy(remedy),
+        _ => Requirement::of_found(need, kernel.prototype(name), |_| "this BTF has the function".to_owned())
+            .remedy(remedy),
+    }
+}
+
+/// Where the context of a program has its arguments; `None` where it has none, or it is not known where.
+pub(crate) fn place(kernel: &Kernel<'_>, kind: &SectionKind<'_>) -> Option<Place> {
+    match kind.attach {
+        Attach::Function | Attach::RawTracepoint | Attach::BtfTracepoint => Some(in_words),
+        Attach::Kprobe if kind.target.is_some() => match kernel.facts.arch.as_deref()? {
+            "x86_64" => Some(in_x86_64),
+            "arm64" => Some(in_arm64),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The arguments that a program reads, against the prototype of what it is attached to.
+pub(crate) fn arguments(kernel: &Kernel<'_>, kind: &SectionKind<'_>, read: &Arguments, out: &mut Vec<Requirement>) {
+    let Some(name) = kind.target else { return };
+    let (found, skipped) = match kind.attach {
+        Attach::Kprobe | Attach::Function => (kernel.prototype(name), 0),
+        // the first parameter of a tracepoint's handler is not the program's
+        _ => (kernel.tracepoint(name), 1),
+    };
+    let Lookup::Found(prototype) = found else { return };
+    let Some(parameters) = parameters(&prototype) else { return };
+    let parameters = parameters.get(skipped..).unwrap_or_default();
+    let returns = kind.attach_type == Some("TRACE_FEXIT");
+    // of a return probe's registers none is an argument any more
+    let read_at_all = if kind.attach == Attach::Kprobe { 0 } else { parameters.len() + usize::from(returns) };
+    for &number in &read.read {
+        if read_at_all != 0 && number >= read_at_all {
+            let need = Need::Argument { function: name.to_owned(), number: number + 1, structure: String::new() };
+            let what = format!("it has {} on this kernel", count(parameters.len(), "argument"));
+            out.push(Requirement::unmet(need, what).remedy("its signature changed: attach to another function there"));
+        }
+    }
+    for (&number, structures) in &read.structures {
+        let Some(&parameter) = parameters.get(number) else { continue };
+        for structure in structures {
+            let need = Need::Argument { function: name.to_owned(), number: number + 1, structure: structure.clone() };
+            match points_to(kernel, &prototype, parameter, structure) {
+                Ok(true) => out.push(Requirement::met(need, "")),
+                Ok(false) => {
+                    let what = format!("it is {} on this kernel", describe(prototype.btf, parameter));
+                    out.push(
+                        Requirement::unmet(need, what)
+                            .remedy("its signature changed: attach to another function there"),
+                    );
+                }
+                Err(why) => out.push(Requirement::unknown(need, why)),
+            }
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+fn parameters(prototype: &Prototype<'_>) -> Option<Vec<TypeId>> {
+    match prototype.btf.ty(prototype.proto).ok()? {
+        Type::FuncProto(proto) => {
+            proto.params().map(|parameter| parameter.map(|parameter| parameter.ty).ok()).collect()
+        }
+        _ => None,
+    }
+}
+
+/// A type as C would write it.
+fn describe(btf: &Btf<'_>, id: TypeId) -> String {
+    let named = |word: &str, name: &str| {
+        if name.is_empty() { format!("{word} without a name") } else { format!("{word} {name}") }
+    };
+    match btf.ty(id) {
+        Ok(Type::Ptr(target)) => match describe(btf, target) {
+            target if target.ends_with('*') => format!("{target}*"),
+            target => format!("{target} *"),
+        },
+        Ok(Type::Const(target)) => format!("const {}", describe(btf, target)),
+        Ok(Type::Volatile(target) | Type::Restrict(target) | Type::TypeTag { ty: target, .. }) => describe(btf, target),
+        Ok(Type::Struct(found)) => named("struct", found.name),
+        Ok(Type::Union(found)) => named("union", found.name),
+        Ok(Type::Enum(found)) => named("enum", found.name),
+        Ok(Type::Fwd { name, is_union }) => named(if is_union { "union" } else { "struct" }, name),
+        Ok(Type::Array { element, len, .. }) => format!("{}[{len}]", describe(btf, element)),
+        Ok(Type::FuncProto(_)) => "a function".to_owned(),
+        Ok(_) if id.is_void() => "void".to_owned(),
+        Ok(other) => other.name().to_owned(),
+        Err(_) => "a type that cannot be read".to_owned(),
+    }
+}
+
+/// Whether a pointer of this type leads to the structure, or to one that begins with it, or that it begins with: the
+/// kernel's own casts, `struct sock` to `struct tcp_sock`.
+fn points_to(kernel: &Kernel<'_>, prototype: &Prototype<'_>, id: TypeId, structure: &str) -> Result<bool, String> {
+    let btf = prototype.btf;
+    let unreadable = |error: btf::Error| error.to_string();
+    let Type::Ptr(target) = btf.ty(strip_modifiers_typedefs(btf, id).map_err(unreadable)?).map_err(unreadable)? else {
+        return Ok(false);
+    };
+    let target = strip_modifiers_typedefs(btf, target).map_err(unreadable)?;
+    let name = match btf.ty(target).map_err(unreadable)? {
+        _ if target.is_void() => return Err("it is void * on this kernel".to_owned()),
+        Type::Struct(found) | Type::Union(found) => found.name.to_owned(),
+        Type::Fwd { name, .. } => name.to_owned(),
+        _ => return Ok(false),
+    };
+    Ok(name == structure || begins_with(kernel, structure, &name) || begins_with(kernel, &name, structure))
+}
+
+/// Whether a structure's first member is another, or begins with it.
+fn begins_with(kernel: &Kernel<'_>, outer: &str, inner: &str) -> bool {
+    let Some(target) = kernel.types else { return false };
+    let btf = target.vmlinux;
+    let mut open: Vec<TypeId> = btf.find(outer, Kind::Struct).collect();
+    for _ in 0..16 {
+        let Some(id) = open.pop() else { return false };
+        let Ok(Type::Struct(found) | Type::Union(found)) = btf.ty(id) else { continue };
+        for member in found.members().flatten().filter(|member| member.offset.0 == 0) {
+            let Ok(ty) = strip_modifiers_typedefs(btf, member.ty) else { continue };
+            if btf.name_of(ty) == Ok(inner) {
+                return true;
+            }
+            open.push(ty);
+        }
+    }
+    false
+}
+
+/// Helpers, kernel functions, maps, variables: what the instructions use.
+pub(crate) fn uses(
+    kernel: &Kernel<'_>,
+    kind: &SectionKind<'_>,
+    uses: &Uses,
+    maps: &[MapDefinition],
+    out: &mut Vec<Requirement>,
+) {
+    let tried = kernel.facts.helpers.get(kind.prog_type);
+    for &number in &uses.helpers {
+        let answer = tried.and_then(|tried| tried.get(&number)).cloned().unwrap_or_default();
+        let reads_kernel = matches!(number, READ | READ_STR | READ_KERNEL | READ_KERNEL_STR);
+        out.push(match kernel.facts.security.lockdown {
+            Some(Lockdown::Confidentiality) if reads_kernel => {
+                let need = Need::Helper { number, name: names::helper(number) };
+                let what = "the kernel is locked down (confidentiality): reading its memory gives nothing";
+                Requirement::unmet(need, what)
+            }
+            _ => helper(kernel, number, answer),
+        });
+    }
+    for (name, &weak) in &uses.kfuncs {
+        let need = Need::Kfunc { name: name.clone() };
+        out.push(optional(weak, Requirement::of_found(need, kernel.prototype(name), |_| "this BTF has it".to_owned())));
+    }
+    for name in &uses.maps {
+        let Some(map) = maps.iter().find(|map| map.name == *name) else { continue };
+        out.push(map_type(kernel, map));
+    }
+    if !uses.globals.is_empty() {
+        out.push(global_data(kernel));
+    }
+}
+
+// enum bpf_func_id: BPF_FUNC_probe_read and those that came of it
+const READ: u32 = 4;
+const READ_STR: u32 = 45;
+const READ_USER: u32 = 112;
+const READ_KERNEL: u32 = 113;
+const READ_USER_STR: u32 = 114;
+const READ_KERNEL_STR: u32 = 115;
+
+fn helper(kernel: &Kernel<'_>, number: u32, tried: Answer) -> Requirement {
+    let need = Need::Helper { number, name: names::helper(number) };
+    if let Answer::Yes | Answer::No(_) = tried {
+        return Requirement::of_answer(need, tried, "");
+    }
+    let found = kernel.enumerator_at(BpfEnum::Helper, number.into());
+    // libbpf puts the older helper in the place of one that the kernel does not have (bpf_object__sanitize_prog)
+    let older = match number {
+        READ_USER | READ_KERNEL => Some(READ),
+        READ_USER_STR | READ_KERNEL_STR => Some(READ_STR),
+        _ => None,
+    };
+    if let (Lookup::Absent(_), Some(older)) = (&found, older)
+        && let Lookup::Found(_) = kernel.enumerator_at(BpfEnum::Helper, older.into())
+    {
+        let older = names::helper(older).unwrap_or_default();
+        return Requirement::met(need, format!("libbpf takes {older}, which came before"));
+    }
+    Requirement::of_found(need, found, |_| String::new())
+}
+
+/// A map's type.
+pub(crate) fn map_type(kernel: &Kernel<'_>, map: &MapDefinition) -> Requirement {
+    let found = kernel.enumerator_at(BpfEnum::MapType, map.map_type.into());
+    let need = Need::MapType { map: map.name.clone(), number: map.map_type, name: names::map_type(map.map_type) };
+    Requirement::of_found(need, found, |_| String::new())
+}
+
+/// Global variables came with the command that freezes their map.
+fn global_data(kernel: &Kernel<'_>) -> Requirement {
+    let need = Need::Feature { feature: Feature::GlobalData };
+    let remedy = "give the program its configuration by a map";
+    match kernel.facts.feature(Feature::GlobalData) {
+        Answer::Yes => return Requirement::met(need, "tried out"),
+        Answer::No(how) => return Requirement::unmet(need, how).remedy(remedy),
+        _ => {}
+    }
+    Requirement::of_found(need, kernel.enumerator(BpfEnum::Command, "MAP_FREEZE"), |_| {
+        "came with BPF_MAP_FREEZE, which this BTF has".to_owned()
+    })
+    .remedy(remedy)
+}
+
+/// Externs of `.ksyms` and `.kconfig`.
+pub(crate) fn extern_(kernel: &Kernel<'_>, name: &str, is_config: bool, weak: bool) -> Requirement {
+    let found = match (is_config, name) {
+        // libbpf answers these itself
+        (true, name) if name.starts_with("LINUX_") => {
+            return Requirement::met(Need::Config { name: name.to_owned() }, "the loader knows it");
+        }
+        (true, name) => match kernel.facts.config(name) {
+            Some(Some(value)) => return Requirement::met(Need::Config { name: name.to_owned() }, value),
+            Some(None) => Lookup::Absent(format!("{name} is not set")),
+            None => Lookup::Unknown("the kernel's configuration is not known".to_owned()),
+        },
+        (false, name) => kernel.has_variable(name),
+    };
+    let need = match is_config {
+        true => Need::Config { name: name.to_owned() },
+        false => Need::Variable { name: name.to_owned() },
+    };
+    // a kernel's BTF has per-CPU variables only; others are found among its symbols
+    let found = match found {
+        Lookup::Absent(what) if !is_config => Lookup::Unknown(format!("{what}; it may be among the kernel's symbols")),
+        found => found,
+    };
+    optional(weak, Requirement::of_found(need, found, |_| String::new()))
+}
+
+/// What the object does without is met either way.
+fn optional(weak: bool, mut requirement: Requirement) -> Requirement {
+    if weak && requirement.status != Status::Met {
+        requirement.status = Status::Met;
+        requirement.evidence = format!("{}; the program does without it", requirement.evidence);
+    }
+    requirement
+}

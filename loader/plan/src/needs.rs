@@ -1,0 +1,128 @@
+//! What each program of an object asks of a kernel, inferred from the object itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use btf::insn::Insn;
+use btf::object_file::{Function, ObjectFile, Reference};
+use btf::reach::Reachable;
+use btf::{Btf, Kind, Type, strip_modifiers};
+
+/// A map's definition in `.maps`, as far as it is read off the types (libbpf's `parse_btf_map_def`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapDefinition {
+    /// Its name.
+    pub name: String,
+    /// Value of `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Its tags, of `btf_decl_tag`.
+    pub tags: Vec<String>,
+}
+
+/// What a program uses, of the instructions that can be reached on the kernel in question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    /// Helpers, by number.
+    pub(crate) helpers: BTreeSet<u32>,
+    /// Kernel functions that it calls; whether it does without.
+    pub(crate) kfuncs: BTreeMap<String, bool>,
+    /// Kernel variables and configuration values; whether it does without.
+    pub(crate) externs: BTreeMap<String, bool>,
+    /// Maps.
+    pub(crate) maps: BTreeSet<String>,
+    /// Global variables, by section.
+    pub(crate) globals: BTreeSet<String>,
+}
+
+/// What the reached instructions use.
+pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reachable) -> Uses {
+    let mut uses = Uses::default();
+    for (section, insns) in code.iter().enumerate() {
+        for (at, insn) in insns.iter().enumerate() {
+            if !reached.contains(section, at) {
+                continue;
+            }
+            match object.reference(section, at) {
+                Some(Reference::External { symbol, weak }) => {
+                    let all = if insn.is_call() { &mut uses.kfuncs } else { &mut uses.externs };
+                    all.insert(symbol.to_owned(), weak);
+                }
+                Some(Reference::Data { section: ".maps" | "maps", symbol }) => {
+                    uses.maps.insert(symbol.to_owned());
+                }
+                Some(Reference::Data { section, .. }) => {
+                    uses.globals.insert(section.to_owned());
+                }
+                None if insn.is_call() && insn.src == 0 && insn.imm > 0 && *insn != Insn::poison() => {
+                    uses.helpers.insert(insn.imm as u32);
+                }
+                None => {}
+            }
+        }
+    }
+    uses
+}
+
+/// The maps that an object defines, in the order of its types.
+pub fn maps(object: &ObjectFile<'_>) -> Vec<MapDefinition> {
+    let btf = object.btf();
+    let tags = tags(btf);
+    let mut maps = Vec::new();
+    for id in btf.find(".maps", Kind::Datasec) {
+        let Ok(Type::Datasec(section)) = btf.ty(id) else { continue };
+        for variable in section.vars().flatten() {
+            let Ok(Type::Var { name, ty, .. }) = btf.ty(variable.ty) else { continue };
+            let tags = tags.iter().filter(|tag| tag.0 == variable.ty.0).map(|tag| tag.1.to_owned()).collect();
+            maps.push(MapDefinition { name: name.to_owned(), map_type: map_type(btf, ty).unwrap_or(0), tags });
+        }
+    }
+    maps
+}
+
+/// The number that `__uint(type, N)` hides: the length of an array that the member points to.
+fn map_type(btf: &Btf<'_>, definition: btf::TypeId) -> Option<u32> {
+    let definition = strip_modifiers(btf, definition).ok()?;
+    let Ok(Type::Struct(definition)) = btf.ty(definition) else { return None };
+    let member = definition.members().flatten().find(|member| member.name == "type")?;
+    let Ok(Type::Ptr(array)) = btf.ty(member.ty) else { return None };
+    match btf.ty(array) {
+        Ok(Type::Array { len, .. }) => Some(len),
+        _ => None,
+    }
+}
+
+/// The tags of functions and variables: id and text.
+fn tags<'b>(btf: &'b Btf<'_>) -> Vec<(u32, &'b str)> {
+    let whole = |id| match btf.ty(id) {
+        Ok(Type::DeclTag { name, target, component_idx: None, .. }) => Some((target.0, name)),
+        _ => None,
+    };
+    btf.ids().filter(|&id| btf.kind_of(id) == Ok(Some(Kind::DeclTag))).filter_map(whole).collect()
+}
+
+/// The tags of an object's functions, by name.
+pub(crate) fn function_tags(object: &ObjectFile<'_>) -> BTreeMap<String, Vec<String>> {
+    let btf = object.btf();
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (target, text) in tags(btf) {
+        if let Ok(Type::Func { name, .. }) = btf.ty(btf::TypeId(target)) {
+            all.entry(name.to_owned()).or_default().push(text.to_owned());
+        }
+    }
+    all
+}
+
+/// The names of a section of externs: `.kconfig`, `.ksyms`.
+pub(crate) fn extern_section(object: &ObjectFile<'_>, section: &str) -> BTreeSet<String> {
+    let btf = object.btf();
+    let mut names = BTreeSet::new();
+    for id in btf.find(section, Kind::Datasec) {
+        let Ok(Type::Datasec(section)) = btf.ty(id) else { continue };
+        names.extend(section.vars().flatten().filter_map(|var| btf.name_of(var.ty).ok()).map(str::to_owned));
+    }
+    names
+}
+
+/// The programs of an object: its functions that are loaded by themselves, in the order of the file.
+pub(crate) fn programs<'o>(object: &'o ObjectFile<'_>) -> impl Iterator<Item = (usize, &'o Function)> {
+    object.functions().iter().enumerate().filter(|(_, function)| object.is_entry(function))
+}

@@ -1,0 +1,117 @@
+//! Plans of programs that clang compiled, on kernels whose types it compiled too. `UPDATE_GOLDEN=1` rewrites the goldens.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use btf::Btf;
+use btf::core_relo::Target;
+use btf::object_file::ObjectFile;
+use plan::{Answer, Choice, Feature, Kernel, KernelFacts, Lockdown, Outcome, Plan};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Compiles a fixture for BPF. `None` where there is no clang, which is a failure where `CI=true`.
+fn compile(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.o");
+    let mut clang = Command::new("clang");
+    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]).args(arguments);
+    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf"));
+    clang.arg("-c").arg(fixtures().join(source)).arg("-o").arg(&out);
+    match clang.status() {
+        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
+        Err(error) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "clang: {error}");
+            eprintln!("skipped: clang: {error}");
+            return None;
+        }
+    }
+    Some(std::fs::read(out).unwrap())
+}
+
+fn plan_with(kernel: &[&str], facts: &KernelFacts, choices: &[(String, Choice)]) -> Option<Plan> {
+    let (object, kernel) = (compile("programs.bpf.c", &[])?, compile("kernel.c", kernel)?);
+    let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
+    let types = btf::elf::btf_section(&kernel).unwrap().unwrap();
+    let types = Btf::parse(types.btf).unwrap();
+    Some(plan::plan(&object, &Kernel::new(facts, Some(Target::kernel(&types)), None), choices))
+}
+
+fn facts(release: &str) -> KernelFacts {
+    let mut facts = KernelFacts::unknown();
+    facts.release = Some(release.to_owned());
+    facts.arch = Some("x86_64".to_owned());
+    facts
+}
+
+#[track_caller]
+fn check_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == text, "{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{text}", path.display());
+}
+
+/// The plan's text; lines of the source depend on where the checkout lies only up to the file's name.
+fn text(plan: &Plan) -> String {
+    plan::text::lines(plan, false).replace(&format!("{}/", fixtures().display()), "")
+}
+
+#[test]
+fn a_new_kernel() {
+    let mut facts = facts("6.12.0");
+    facts.own_btf = Answer::Yes;
+    let Some(plan) = plan_with(&[], &facts, &[]) else { return };
+    check_golden("new.txt", &text(&plan));
+    assert_eq!(plan.outcome, Outcome::Degraded);
+}
+
+#[test]
+fn an_old_kernel() {
+    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &[]) else { return };
+    check_golden("old.txt", &text(&plan));
+}
+
+#[test]
+fn what_was_tried_out_counts_more_than_what_types_tell() {
+    let mut facts = facts("6.12.0");
+    facts.own_btf = Answer::Yes;
+    facts.features.insert(Feature::Fentry, Answer::No("EPERM when it was tried".to_owned()));
+    facts.features.insert(Feature::Kprobe, Answer::No("CONFIG_KPROBES is not set".to_owned()));
+    facts.helpers.entry("KPROBE".to_owned()).or_default().insert(113, Answer::No("EINVAL".to_owned()));
+    facts.security.lockdown = Some(Lockdown::Confidentiality);
+    facts.security.capabilities = Some(vec!["CAP_BPF".to_owned()]);
+    let Some(plan) = plan_with(&[], &facts, &[]) else { return };
+    check_golden("tried.txt", &text(&plan));
+    assert_eq!(plan.outcome, Outcome::Fails);
+}
+
+#[test]
+fn without_types_nothing_is_refused() {
+    let Some(object) = compile("programs.bpf.c", &[]) else { return };
+    let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
+    let facts = KernelFacts::unknown();
+    let plan = plan::plan(&object, &Kernel::new(&facts, None, None), &[]);
+    let refused: Vec<&str> =
+        plan.programs.iter().filter(|p| p.reason == plan::Reason::Unmet).map(|p| p.name.as_str()).collect();
+    assert_eq!(refused, ["section"], "its section is libbpf's to know, not the kernel's");
+}
+
+#[test]
+fn a_choice_by_name_goes_before_the_tags() {
+    let choices: Vec<(String, Choice)> =
+        ["unguarded", "helper"].map(|name| (name.to_owned(), Choice { group: None, optional: false })).to_vec();
+    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &choices) else { return };
+    assert_eq!(plan.outcome, Outcome::Fails);
+}
+
+#[test]
+fn the_same_question_has_the_same_answer() {
+    let facts = facts("6.12.0");
+    let (Some(one), Some(other)) = (plan_with(&[], &facts, &[]), plan_with(&[], &facts, &[])) else { return };
+    assert_eq!(serde_json::to_string(&one).unwrap(), serde_json::to_string(&other).unwrap());
+}
