@@ -20,7 +20,7 @@ use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
 use btf::surface::Surface;
 use pack::{Hash, KernelId, Pack};
-use plan::{Answer, Kernel, KernelFacts, Outcome, Plan};
+use plan::{Answer, Hints, Kernel, KernelFacts, Outcome, Plan};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -193,7 +193,7 @@ fn checked(
     objects: &[ObjectFile<'_>],
 ) -> CheckedKernel {
     let kernel_of = Kernel::new(facts, Some(Target::kernel(types)), surface);
-    let plans = objects.iter().map(|object| plan::plan(object, &kernel_of, &[])).collect();
+    let plans = objects.iter().map(|object| plan::plan(object, &kernel_of, &Hints::default())).collect();
     CheckedKernel { kernel, input, surface: surface.is_some(), plans }
 }
 

@@ -46,8 +46,10 @@ const NEEDS: &[Need] = &[
     Need {
         package: "libelf-dev",
         probe: Probe::File(&["/usr/include/libelf.h"]),
-        why: "libbpf's dependency when a test links it",
+        why: "libbpf's dependency: of the loader, and where a test links it",
     },
+    Need { package: "zlib1g-dev", probe: Probe::File(&["/usr/include/zlib.h"]), why: "libelf's dependency" },
+    Need { package: "make", probe: Probe::Program("make"), why: "builds the libbpf that the loader links" },
     Need { package: "pkg-config", probe: Probe::Program("pkg-config"), why: "finds libbpf when a test links it" },
     Need { package: "bpftool", probe: Probe::Program("bpftool"), why: "oracle for BTF dumps and for minimal BTF" },
     Need { package: "dwarves", probe: Probe::Program("pahole"), why: "pahole is the oracle for DWARF to BTF" },

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dwarf", &["btf"]),
     ("pack", &[]),
     ("lcc-plan", &["btf"]),
+    ("lcc-loader", &["btf", "pack", "lcc-plan"]),
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
     ("lcc-tests", &[]),
@@ -323,12 +324,12 @@ mod tests {
         check(
             "btfhub-gen/btf/src/a.rs",
             "use std::fs;\n// std::env\n#[cfg(test)]\nuse std::env;",
-            &["btfhub-gen/btf/src/a.rs:1: btf does no I/O, but names std::fs"],
+            &["btfhub-gen/btf/src/a.rs:1: btfhub-gen/btf does no I/O, but names std::fs"],
         );
         check(
             "btfhub-gen/dwarf/src/lib.rs",
             "",
-            &["btfhub-gen/dwarf/src/lib.rs: dwarf must say #![forbid(unsafe_code)]"],
+            &["btfhub-gen/dwarf/src/lib.rs: btfhub-gen/dwarf must say #![forbid(unsafe_code)]"],
         );
     }
 

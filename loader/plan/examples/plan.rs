@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let btf = Btf::parse(&types)?;
     let kernel = Kernel::new(&facts, Some(Target::kernel(&btf)), surface.as_ref());
-    let found = plan::plan(&object, &kernel, &[]);
+    let found = plan::plan(&object, &kernel, &plan::Hints::default());
     let elapsed = start.elapsed();
     print!("{}", plan::text::lines(&found, std::env::var_os("ALL").is_some()));
     eprintln!("{elapsed:?}");

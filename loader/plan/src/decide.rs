@@ -94,8 +94,17 @@ pub enum Reason {
     OthersMissing,
 }
 
-/// Makes the plan. `choices` go before what the object says of its programs, by their names.
-pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, choices: &[(String, Choice)]) -> Plan {
+/// What is known of an object's programs besides the object, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// What they are to the object; goes before its tags.
+    pub choices: Vec<(String, Choice)>,
+    /// What the kernel refused: the program, what was tried (`load`, `attach`), and the kernel's words.
+    pub refused: Vec<(String, &'static str, String)>,
+}
+
+/// Makes the plan.
+pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan {
     let maps = needs::maps(object);
     let tags = needs::function_tags(object);
     let fates = Fates::of(object, kernel);
@@ -106,9 +115,12 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, choices: &[(String, Ch
         let section = &object.sections()[function.section];
         let declared = tags.get(&function.name).map(|tags| alternatives::choice(tags)).unwrap_or_default();
         notes.extend(declared.1.into_iter().map(|tag| format!("{}: the tag {tag} is not understood", function.name)));
-        let given = choices.iter().find(|(name, _)| *name == function.name).map(|(_, choice)| choice.clone());
+        let given = hints.choices.iter().find(|(name, _)| *name == function.name).map(|(_, choice)| choice.clone());
         let choice = given.unwrap_or(declared.0);
         let mut requirements = requirements(object, kernel, &maps, &fates, &config, number, function);
+        for (_, stage, why) in hints.refused.iter().filter(|(name, ..)| *name == function.name) {
+            requirements.push(Requirement::unmet(Need::Consent { stage }, why));
+        }
         requirements.sort_by_key(|requirement| std::cmp::Reverse(requirement.status));
         let status = requirements.iter().map(|requirement| requirement.status).max().unwrap_or(Status::Met);
         let reason = match status {

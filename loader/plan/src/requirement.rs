@@ -106,6 +106,11 @@ pub enum Need {
         /// `CONFIG_…`
         name: String,
     },
+    /// That the kernel takes it, which was tried.
+    Consent {
+        /// What was tried: `load`, `attach`.
+        stage: &'static str,
+    },
     /// A capability of the process.
     Capability {
         /// `CAP_…`
@@ -175,6 +180,7 @@ impl fmt::Display for Need {
             }
             Need::Variable { name } => write!(f, "kernel variable {name}"),
             Need::Config { name } => write!(f, "configuration {name}"),
+            Need::Consent { stage } => write!(f, "the kernel's consent to {stage} it"),
             Need::Capability { name } => f.write_str(name),
         }
     }

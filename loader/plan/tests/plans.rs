@@ -6,7 +6,7 @@ use std::process::Command;
 use btf::Btf;
 use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
-use plan::{Answer, Choice, Feature, Kernel, KernelFacts, Lockdown, Outcome, Plan};
+use plan::{Answer, Choice, Feature, Hints, Kernel, KernelFacts, Lockdown, Outcome, Plan};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -31,12 +31,12 @@ fn compile(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
     Some(std::fs::read(out).unwrap())
 }
 
-fn plan_with(kernel: &[&str], facts: &KernelFacts, choices: &[(String, Choice)]) -> Option<Plan> {
+fn plan_with(kernel: &[&str], facts: &KernelFacts, hints: &Hints) -> Option<Plan> {
     let (object, kernel) = (compile("programs.bpf.c", &[])?, compile("kernel.c", kernel)?);
     let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
     let types = btf::elf::btf_section(&kernel).unwrap().unwrap();
     let types = Btf::parse(types.btf).unwrap();
-    Some(plan::plan(&object, &Kernel::new(facts, Some(Target::kernel(&types)), None), choices))
+    Some(plan::plan(&object, &Kernel::new(facts, Some(Target::kernel(&types)), None), hints))
 }
 
 fn facts(release: &str) -> KernelFacts {
@@ -65,14 +65,14 @@ fn text(plan: &Plan) -> String {
 fn a_new_kernel() {
     let mut facts = facts("6.12.0");
     facts.own_btf = Answer::Yes;
-    let Some(plan) = plan_with(&[], &facts, &[]) else { return };
+    let Some(plan) = plan_with(&[], &facts, &Hints::default()) else { return };
     check_golden("new.txt", &text(&plan));
     assert_eq!(plan.outcome, Outcome::Degraded);
 }
 
 #[test]
 fn an_old_kernel() {
-    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &[]) else { return };
+    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &Hints::default()) else { return };
     check_golden("old.txt", &text(&plan));
 }
 
@@ -85,7 +85,7 @@ fn what_was_tried_out_counts_more_than_what_types_tell() {
     facts.helpers.entry("KPROBE".to_owned()).or_default().insert(113, Answer::No("EINVAL".to_owned()));
     facts.security.lockdown = Some(Lockdown::Confidentiality);
     facts.security.capabilities = Some(vec!["CAP_BPF".to_owned()]);
-    let Some(plan) = plan_with(&[], &facts, &[]) else { return };
+    let Some(plan) = plan_with(&[], &facts, &Hints::default()) else { return };
     check_golden("tried.txt", &text(&plan));
     assert_eq!(plan.outcome, Outcome::Fails);
 }
@@ -95,7 +95,7 @@ fn without_types_nothing_is_refused() {
     let Some(object) = compile("programs.bpf.c", &[]) else { return };
     let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
     let facts = KernelFacts::unknown();
-    let plan = plan::plan(&object, &Kernel::new(&facts, None, None), &[]);
+    let plan = plan::plan(&object, &Kernel::new(&facts, None, None), &Hints::default());
     let refused: Vec<&str> =
         plan.programs.iter().filter(|p| p.reason == plan::Reason::Unmet).map(|p| p.name.as_str()).collect();
     assert_eq!(refused, ["section"], "its section is libbpf's to know, not the kernel's");
@@ -105,13 +105,31 @@ fn without_types_nothing_is_refused() {
 fn a_choice_by_name_goes_before_the_tags() {
     let choices: Vec<(String, Choice)> =
         ["unguarded", "helper"].map(|name| (name.to_owned(), Choice { group: None, optional: false })).to_vec();
-    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &choices) else { return };
+    let hints = Hints { choices, ..Hints::default() };
+    let Some(plan) = plan_with(&["-DOLD"], &facts("4.18.0"), &hints) else { return };
     assert_eq!(plan.outcome, Outcome::Fails);
 }
 
 #[test]
 fn the_same_question_has_the_same_answer() {
     let facts = facts("6.12.0");
-    let (Some(one), Some(other)) = (plan_with(&[], &facts, &[]), plan_with(&[], &facts, &[])) else { return };
+    let (Some(one), Some(other)) =
+        (plan_with(&[], &facts, &Hints::default()), plan_with(&[], &facts, &Hints::default()))
+    else {
+        return;
+    };
     assert_eq!(serde_json::to_string(&one).unwrap(), serde_json::to_string(&other).unwrap());
+}
+
+#[test]
+fn what_the_kernel_refused_is_not_asked_for_again() {
+    let mut facts = facts("6.12.0");
+    facts.own_btf = Answer::Yes;
+    let refused = vec![("send_fexit".to_owned(), "load", "R0 !read_ok".to_owned())];
+    let Some(plan) = plan_with(&[], &facts, &Hints { refused, ..Hints::default() }) else { return };
+    let group = plan.groups.iter().find(|group| group.name == "send").unwrap();
+    assert_eq!(group.taken, Some(3), "the tracepoint of rank 2 has another signature");
+    let of = |name: &str| plan.programs.iter().find(|program| program.name == name).unwrap();
+    assert_eq!(of("send_fexit").requirements[0].evidence, "R0 !read_ok");
+    assert!(!of("send_fentry").enabled && of("send_kprobe").enabled);
 }

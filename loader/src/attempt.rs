@@ -1,0 +1,126 @@
+//! Features that only an attempt tells of. The one place with unsafe code: calls of libbpf that libbpf-rs does not have.
+
+use std::io;
+use std::ptr::null;
+
+use plan::Answer;
+
+const MOV_R0_0: u64 = 0xb7;
+const EXIT: u64 = 0x95;
+
+/// The answer that a system call's result gives.
+fn answer(result: i32, doing: &str) -> Answer {
+    if result >= 0 {
+        // SAFETY: the descriptor was made just now, and nobody else has it.
+        drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(result) });
+        return Answer::Yes;
+    }
+    let error = io::Error::from_raw_os_error(-result);
+    Answer::No(format!("{doing}: {error}"))
+}
+
+/// Whether programs can be attached to the entry of kernel functions: one is, for a moment, to a function that the kernel
+/// has for tests.
+pub(crate) fn fentry() -> Answer {
+    // SAFETY: the name is terminated.
+    let id =
+        unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(c"bpf_fentry_test1".as_ptr(), libbpf_sys::BPF_TRACE_FENTRY) };
+    if id <= 0 {
+        return Answer::Unknown("the kernel's BTF has no bpf_fentry_test1 to try it on".to_owned());
+    }
+    let mut options = libbpf_sys::bpf_prog_load_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as libbpf_sys::size_t,
+        expected_attach_type: libbpf_sys::BPF_TRACE_FENTRY,
+        attach_btf_id: id as u32,
+        ..Default::default()
+    };
+    let program = [MOV_R0_0, EXIT];
+    // SAFETY: names are terminated; an instruction has eight bytes, which are little-endian here as in the kernel.
+    let loaded = unsafe {
+        libbpf_sys::bpf_prog_load(
+            libbpf_sys::BPF_PROG_TYPE_TRACING,
+            c"lcc_attempt".as_ptr(),
+            c"GPL".as_ptr(),
+            program.as_ptr().cast(),
+            program.len() as libbpf_sys::size_t,
+            &mut options,
+        )
+    };
+    if loaded < 0 {
+        return answer(loaded, "loading an fentry program");
+    }
+    // SAFETY: the descriptor is that of a program.
+    let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), loaded) };
+    let result = answer(attached, "attaching an fentry program");
+    let _ = answer(loaded, "");
+    result
+}
+
+/// Whether a map can be frozen, as that of global variables is.
+pub(crate) fn global_data() -> Answer {
+    // SAFETY: the name is terminated.
+    let map =
+        unsafe { libbpf_sys::bpf_map_create(libbpf_sys::BPF_MAP_TYPE_ARRAY, c"lcc_attempt".as_ptr(), 4, 4, 1, null()) };
+    if map < 0 {
+        return match answer(map, "making a map") {
+            Answer::No(why) => Answer::Unknown(why),
+            other => other,
+        };
+    }
+    // SAFETY: the descriptor is that of a map.
+    let frozen = unsafe { libbpf_sys::bpf_map_freeze(map) };
+    let _ = answer(map, "");
+    if frozen == 0 { Answer::Yes } else { answer(frozen, "freezing a map") }
+}
+
+/// Whether the kernel has a map type.
+pub(crate) fn map_type(number: u32) -> Answer {
+    // SAFETY: no options.
+    match unsafe { libbpf_sys::libbpf_probe_bpf_map_type(number, null()) } {
+        1 => Answer::Yes,
+        0 => Answer::No("the kernel refuses to make such a map".to_owned()),
+        error => Answer::Unknown(io::Error::from_raw_os_error(-error).to_string()),
+    }
+}
+
+/// Whether programs of a type may call a helper.
+pub(crate) fn helper(prog_type: u32, number: u32) -> Answer {
+    // SAFETY: no options.
+    match unsafe { libbpf_sys::libbpf_probe_bpf_helper(prog_type, number, null()) } {
+        1 => Answer::Yes,
+        0 => Answer::No("the verifier does not let such a program call it".to_owned()),
+        error => Answer::Unknown(io::Error::from_raw_os_error(-error).to_string()),
+    }
+}
+
+/// Gives a program a buffer for the verifier's log.
+pub(crate) fn set_log(program: &mut libbpf_rs::OpenProgramMut<'_>, log: &mut [u8]) {
+    use libbpf_rs::AsRawLibbpf;
+    let size = log.len() as libbpf_sys::size_t;
+    // SAFETY: the caller keeps the buffer until the object was loaded, or was not.
+    unsafe { libbpf_sys::bpf_program__set_log_buf(program.as_libbpf_object().as_ptr(), log.as_mut_ptr().cast(), size) };
+}
+
+/// The kernel's number of a program type, by its name without `BPF_PROG_TYPE_`.
+pub(crate) fn prog_type(name: &str) -> Option<u32> {
+    use libbpf_sys as sys;
+    Some(match name {
+        "SOCKET_FILTER" => sys::BPF_PROG_TYPE_SOCKET_FILTER,
+        "KPROBE" => sys::BPF_PROG_TYPE_KPROBE,
+        "SCHED_CLS" => sys::BPF_PROG_TYPE_SCHED_CLS,
+        "SCHED_ACT" => sys::BPF_PROG_TYPE_SCHED_ACT,
+        "TRACEPOINT" => sys::BPF_PROG_TYPE_TRACEPOINT,
+        "XDP" => sys::BPF_PROG_TYPE_XDP,
+        "PERF_EVENT" => sys::BPF_PROG_TYPE_PERF_EVENT,
+        "CGROUP_SKB" => sys::BPF_PROG_TYPE_CGROUP_SKB,
+        "CGROUP_SOCK" => sys::BPF_PROG_TYPE_CGROUP_SOCK,
+        "SOCK_OPS" => sys::BPF_PROG_TYPE_SOCK_OPS,
+        "SK_SKB" => sys::BPF_PROG_TYPE_SK_SKB,
+        "SK_MSG" => sys::BPF_PROG_TYPE_SK_MSG,
+        "RAW_TRACEPOINT" => sys::BPF_PROG_TYPE_RAW_TRACEPOINT,
+        "CGROUP_SOCK_ADDR" => sys::BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+        "CGROUP_SOCKOPT" => sys::BPF_PROG_TYPE_CGROUP_SOCKOPT,
+        // libbpf does not try helpers of tracing programs, for want of something to attach to
+        _ => return None,
+    })
+}

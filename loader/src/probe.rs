@@ -1,0 +1,168 @@
+//! What the running kernel is and can do: read where it says so, tried out where it does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+use btf::object_file::ObjectFile;
+use plan::{Answer, Feature, KernelFacts, Lockdown, SectionKind, Security};
+
+use crate::attempt;
+
+/// What is known of the running kernel. `root` is `/`, but in tests; attempts are made on the real kernel in any case.
+pub fn probe(root: &Path) -> KernelFacts {
+    let mut facts = KernelFacts::unknown();
+    let uname = rustix::system::uname();
+    facts.release = Some(uname.release().to_string_lossy().into_owned());
+    facts.arch = Some(match uname.machine().to_string_lossy().as_ref() {
+        "aarch64" => "arm64".to_owned(),
+        other => other.to_owned(),
+    });
+    facts.distribution = distribution(root);
+    facts.config = config(root, facts.release.as_deref().unwrap_or_default());
+    facts.own_btf = match root.join("sys/kernel/btf/vmlinux").exists() {
+        true => Answer::Yes,
+        false => Answer::No("/sys/kernel/btf/vmlinux is not there".to_owned()),
+    };
+    facts.security = security(root);
+    facts.tracepoints = tracepoints(root);
+    let source = |name: &str| match root.join(format!("sys/bus/event_source/devices/{name}/type")).exists() {
+        true => Answer::Yes,
+        false => Answer::No(format!("/sys/bus/event_source/devices/{name} is not there")),
+    };
+    let kprobe = source("kprobe");
+    if let Answer::No(why) = &kprobe {
+        facts.features.insert(Feature::KprobeMulti, Answer::No(why.clone()));
+    } else {
+        facts.kprobe_functions = kprobe_functions(root);
+    }
+    facts.features.insert(Feature::Kprobe, kprobe);
+    facts.features.insert(Feature::Uprobe, source("uprobe"));
+    // BPF_MAP_TYPE_RINGBUF
+    facts.features.insert(Feature::RingBuffer, attempt::map_type(27));
+    facts.features.insert(Feature::GlobalData, attempt::global_data());
+    let fentry = if facts.own_btf == Answer::Yes { attempt::fentry() } else { Answer::NotAsked };
+    facts.features.insert(Feature::Fentry, fentry);
+    let modules = read(root, "sys/kernel/security/lsm");
+    if let Some(modules) = modules {
+        let bpf = modules.trim().split(',').any(|module| module == "bpf");
+        let no = || Answer::No(format!("bpf is not among the security modules that are on: {}", modules.trim()));
+        facts.features.insert(Feature::BpfLsm, if bpf { Answer::Yes } else { no() });
+    }
+    facts
+}
+
+/// Tries out the helpers that an object may call, for the types of its programs.
+pub fn helpers(facts: &mut KernelFacts, object: &ObjectFile<'_>) {
+    let mut numbers: BTreeSet<u32> = BTreeSet::new();
+    for section in object.sections() {
+        let calls = section.insns.iter().filter(|insn| insn.is_call() && insn.src == 0 && insn.imm > 0);
+        numbers.extend(calls.map(|insn| insn.imm as u32).filter(|&number| number < 1 << 16));
+    }
+    let types: BTreeSet<&str> =
+        object.sections().iter().filter_map(|section| Some(SectionKind::of(&section.name)?.prog_type)).collect();
+    for name in types {
+        let Some(prog_type) = attempt::prog_type(name) else { continue };
+        let known = facts.helpers.entry(name.to_owned()).or_default();
+        for &number in &numbers {
+            known.entry(number).or_insert_with(|| attempt::helper(prog_type, number));
+        }
+    }
+}
+
+fn read(root: &Path, path: &str) -> Option<String> {
+    std::fs::read_to_string(root.join(path)).ok()
+}
+
+/// `ID` and `VERSION_ID` of `os-release(5)`: the host's where it can be seen, since the kernel is the host's.
+fn distribution(root: &Path) -> Option<(String, String)> {
+    let host = root.join("proc/1/root");
+    let files = [(host.as_path(), "etc/os-release"), (root, "etc/os-release"), (root, "usr/lib/os-release")];
+    let text = files.iter().find_map(|(root, path)| read(root, path))?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(line.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    Some((field("ID")?, field("VERSION_ID").unwrap_or_default()))
+}
+
+/// `/proc/config.gz`, or `/boot/config-RELEASE`.
+fn config(root: &Path, release: &str) -> Option<BTreeMap<String, String>> {
+    let text = match std::fs::File::open(root.join("proc/config.gz")) {
+        Ok(file) => {
+            let mut text = String::new();
+            // a configuration has some hundred kilobytes
+            flate2::read::GzDecoder::new(file).take(16 << 20).read_to_string(&mut text).ok()?;
+            text
+        }
+        Err(_) => read(root, &format!("boot/config-{release}"))?,
+    };
+    let set =
+        |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+    Some(text.lines().filter(|line| line.starts_with("CONFIG_")).filter_map(set).collect())
+}
+
+/// The folder of tracefs: of its own, or in debugfs.
+fn tracefs(root: &Path, file: &str) -> Option<String> {
+    read(root, &format!("sys/kernel/tracing/{file}"))
+        .or_else(|| read(root, &format!("sys/kernel/debug/tracing/{file}")))
+}
+
+fn tracepoints(root: &Path) -> Option<BTreeSet<String>> {
+    let text = tracefs(root, "available_events")?;
+    Some(
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(category, name)| format!("{category}/{name}"))
+            .collect(),
+    )
+}
+
+/// The functions of `/proc/kallsyms`, less the kprobe blacklist. `None` where either cannot be read.
+fn kprobe_functions(root: &Path) -> Option<BTreeSet<String>> {
+    let symbols = read(root, "proc/kallsyms")?;
+    let blacklist = read(root, "sys/kernel/debug/kprobes/blacklist")?;
+    let forbidden: BTreeSet<&str> = blacklist.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let function = |line: &str| {
+        let mut parts = line.split_whitespace();
+        let (kind, name) = (parts.nth(1)?, parts.next()?);
+        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !forbidden.contains(name);
+        is_function.then(|| name.to_owned())
+    };
+    Some(symbols.lines().filter_map(function).collect())
+}
+
+/// `include/uapi/linux/capability.h`
+const CAPABILITIES: [(&str, u32); 5] =
+    [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_SYS_RESOURCE", 24), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+
+fn security(root: &Path) -> Security {
+    let number = |path: &str| read(root, path)?.trim().parse().ok();
+    let capabilities = read(root, "proc/self/status").and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        let effective = u64::from_str_radix(line.trim(), 16).ok()?;
+        Some(
+            CAPABILITIES
+                .iter()
+                .filter(|(_, bit)| effective >> bit & 1 == 1)
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
+        )
+    });
+    let lockdown = read(root, "sys/kernel/security/lockdown").and_then(|levels| {
+        // the level in force stands in brackets
+        let level = levels.split_once('[')?.1.split_once(']')?.0.to_owned();
+        match level.as_str() {
+            "none" => Some(Lockdown::None),
+            "integrity" => Some(Lockdown::Integrity),
+            "confidentiality" => Some(Lockdown::Confidentiality),
+            _ => None,
+        }
+    });
+    Security {
+        capabilities,
+        lockdown,
+        kptr_restrict: number("proc/sys/kernel/kptr_restrict"),
+        unprivileged_bpf_disabled: number("proc/sys/kernel/unprivileged_bpf_disabled"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Objects on the running kernel. As root; `UPDATE_GOLDEN=1` rewrites the goldens.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libbpf_rs::MapCore;
+use loader::choose::{Places, choose};
+
+fn skip(why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {why}");
+    eprintln!("skipped: {why}");
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Whether BPF can be loaded here at all.
+fn may_load() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let types = Path::new("/sys/kernel/btf/vmlinux").exists();
+    if !root || !types {
+        skip("needs root, and a kernel with BTF of its own");
+    }
+    root && types
+}
+
+/// Compiles a fixture into a folder.
+fn compile(folder: &Path, source: &str) -> Option<PathBuf> {
+    let out = folder.join(source.replace(".bpf.c", ".bpf.o"));
+    let mut clang = Command::new("clang");
+    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
+    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../bpf"));
+    // names of sources as the working folder has them
+    clang.current_dir(sources()).arg("-c").arg(source).arg("-o").arg(&out);
+    match clang.status() {
+        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
+        Err(error) => {
+            skip(&format!("clang: {error}"));
+            return None;
+        }
+    }
+    Some(out)
+}
+
+#[track_caller]
+fn check_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == text, "{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{text}", path.display());
+}
+
+/// The plan without what differs from kernel to kernel: its name, and where an enum of its ends.
+fn steady(plan: &plan::Plan) -> String {
+    let text = plan::text::lines(plan, false);
+    let (head, rest) = text.split_once('\n').unwrap();
+    let outcome = head.rsplit(' ').next().unwrap();
+    let mut out = format!("mixed.bpf.o: {outcome}\n");
+    for line in rest.lines() {
+        let line = match line.find("enum bpf_func_id ends at") {
+            Some(at) => &line[..at],
+            None => line,
+        };
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn root_a_good_program_runs_whatever_becomes_of_the_others() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let bytes = std::fs::read(object).unwrap();
+    let facts = loader::probe(Path::new("/"));
+    let places = Places { root: "/".into(), ..Places::default() };
+    let parsed = btf::object_file::ObjectFile::parse("mixed.bpf.o", &bytes).unwrap();
+    let chosen = choose(&parsed, &facts, &places).unwrap();
+    assert!(chosen.btf.as_ref().is_some_and(|types| types.own), "{:?}", chosen.steps);
+    libbpf_rs::set_print(None);
+    let hints = plan::Hints::default();
+    let session = loader::load("mixed.bpf.o", &bytes, &facts, chosen.btf.as_ref(), &hints).unwrap();
+    check_golden("mixed.txt", &steady(&session.plan));
+    let refused: Vec<&str> = session.logs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(refused, ["verifier_error", "count_refused"], "the kernel was asked about no others");
+    assert!(session.logs.iter().all(|(_, log)| log.contains("invalid bpf_context access")), "the logs are kept");
+    let attached: Vec<&str> = session.links.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(attached, ["good", "count_taken"]);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let map = session.object.maps().find(|map| map.name() == "switches").unwrap();
+    let count = map.lookup(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY).unwrap().unwrap();
+    assert!(u64::from_ne_bytes(count.try_into().unwrap()) > 0, "it counts switches of tasks");
+}
+
+#[test]
+fn root_nothing_is_left_behind() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("run").arg(&object).output().unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert!(text.contains("on  good") && text.contains("off verifier_error"), "{text}");
+}
+
+#[test]
+fn errors_are_told_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("no.o"), "no object").unwrap();
+    std::fs::write(path("cut.btf"), b"\x9f\xeb\x01\x00").unwrap();
+    std::fs::write(path("facts.json"), "{\"version\": 1").unwrap();
+    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let run = |args: &[&std::ffi::OsStr]| {
+        let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).args(args).output().unwrap();
+        let text = String::from_utf8(run.stderr).unwrap().replace(folder.path().to_str().unwrap(), ".");
+        assert_eq!(run.status.code(), Some(2), "{text}");
+        text
+    };
+    let (no, cut, facts, absent) = (path("no.o"), path("cut.btf"), path("facts.json"), path("absent.o"));
+    let mut text = run(&["run".as_ref(), absent.as_ref()]);
+    text += &run(&["run".as_ref(), no.as_ref()]);
+    text += &run(&["plan".as_ref(), object.as_ref(), "--btf".as_ref(), cut.as_ref()]);
+    text += &run(&["plan".as_ref(), object.as_ref(), "--facts".as_ref(), facts.as_ref()]);
+    check_golden("errors.txt", &text);
+}
+
+/// The same program, relocated against BTF that is not found where the kernel has it.
+#[test]
+fn root_custom_btf_serves_relocations() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let copy = folder.path().join("copy.btf");
+    std::fs::copy("/sys/kernel/btf/vmlinux", &copy).unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("run").arg(&object).env("LCC_BTF", &copy).output().unwrap();
+    let errors = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("copy.btf: taken; it serves relocations, not fentry"), "{errors}");
+    assert!(String::from_utf8(run.stdout).unwrap().contains("on  good"));
+}
