@@ -1,6 +1,8 @@
 //! Features that only an attempt tells of. The one place with unsafe code: calls of libbpf that libbpf-rs does not have.
 
+use std::ffi::CStr;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
 use plan::Answer;
@@ -12,7 +14,7 @@ const EXIT: u64 = 0x95;
 fn answer(result: i32, doing: &str) -> Answer {
     if result >= 0 {
         // SAFETY: the descriptor was made just now, and nobody else has it.
-        drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(result) });
+        drop(unsafe { OwnedFd::from_raw_fd(result) });
         return Answer::Yes;
     }
     let error = io::Error::from_raw_os_error(-result);
@@ -22,23 +24,41 @@ fn answer(result: i32, doing: &str) -> Answer {
 /// Whether programs can be attached to the entry of kernel functions: one is, for a moment, to a function that the kernel
 /// has for tests.
 pub(crate) fn fentry() -> Answer {
+    let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_TRACING, libbpf_sys::BPF_TRACE_FENTRY);
+    match load(kind, attach, c"bpf_fentry_test1") {
+        Ok(program) => {
+            // SAFETY: the descriptor is that of a program.
+            let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), program.as_raw_fd()) };
+            answer(attached, "attaching an fentry program")
+        }
+        Err(other) => other,
+    }
+}
+
+/// Whether programs for hooks of the security modules can be loaded. None is attached.
+pub(crate) fn lsm() -> Answer {
+    let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_LSM, libbpf_sys::BPF_LSM_MAC);
+    load(kind, attach, c"file_open").map_or_else(|other| other, |_| Answer::Yes)
+}
+
+/// Loads a program for a function that the kernel's BTF has.
+fn load(kind: u32, attach: u32, function: &CStr) -> Result<OwnedFd, Answer> {
     // SAFETY: the name is terminated.
-    let id =
-        unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(c"bpf_fentry_test1".as_ptr(), libbpf_sys::BPF_TRACE_FENTRY) };
+    let id = unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(function.as_ptr(), attach) };
     if id <= 0 {
-        return Answer::Unknown("the kernel's BTF has no bpf_fentry_test1 to try it on".to_owned());
+        return Err(Answer::Unknown(format!("the kernel's BTF has no {} to try it on", function.to_string_lossy())));
     }
     let mut options = libbpf_sys::bpf_prog_load_opts {
         sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as libbpf_sys::size_t,
-        expected_attach_type: libbpf_sys::BPF_TRACE_FENTRY,
+        expected_attach_type: attach,
         attach_btf_id: id as u32,
         ..Default::default()
     };
     let program = [MOV_R0_0, EXIT];
-    // SAFETY: names are terminated; an instruction has eight bytes, which are little-endian here as in the kernel.
+    // SAFETY: names are terminated; an instruction has eight bytes, in the byte order of this machine, as the kernel has it.
     let loaded = unsafe {
         libbpf_sys::bpf_prog_load(
-            libbpf_sys::BPF_PROG_TYPE_TRACING,
+            kind,
             c"lcc_attempt".as_ptr(),
             c"GPL".as_ptr(),
             program.as_ptr().cast(),
@@ -47,13 +67,10 @@ pub(crate) fn fentry() -> Answer {
         )
     };
     if loaded < 0 {
-        return answer(loaded, "loading an fentry program");
+        return Err(answer(loaded, "loading such a program"));
     }
-    // SAFETY: the descriptor is that of a program.
-    let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), loaded) };
-    let result = answer(attached, "attaching an fentry program");
-    let _ = answer(loaded, "");
-    result
+    // SAFETY: the descriptor was made just now, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(loaded) })
 }
 
 /// Whether a map can be frozen, as that of global variables is.

@@ -15,7 +15,9 @@ pub mod choose;
 mod probe;
 mod session;
 mod verifier;
+mod weaken;
+mod words;
 
 pub use probe::{helpers, probe};
-pub use session::{Error, Session, load};
+pub use session::{Error, Observed, Session, load, verify};
 pub use verifier::summary;

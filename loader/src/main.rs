@@ -44,6 +44,14 @@ enum Command {
         #[arg(short, long)]
         all: bool,
     },
+    /// Load each program of objects by itself, and hold the plan against what the kernel does.
+    ///
+    /// Exit status: 0 the kernel did as predicted, 1 it did otherwise with some program, 2 an error.
+    Verify {
+        /// The objects
+        #[arg(required = true)]
+        objects: Vec<PathBuf>,
+    },
     /// Load and attach what works of an object, and say what came of it.
     ///
     /// Exit status: 0 all that the object needs works, 1 it does not, 2 an error.
@@ -74,6 +82,22 @@ enum Command {
     },
 }
 
+/// One line for each program: what was predicted, and what the kernel did.
+fn compare(observed: &[loader::Observed]) -> String {
+    let width = observed.iter().map(|one| one.program.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for one in observed {
+        let did = match &one.refused {
+            None if one.silently => "is taken, and would do something else".to_owned(),
+            None => "works".to_owned(),
+            Some((stage, why)) => format!("refused to {stage}: {why}"),
+        };
+        let sign = if one.differs() { "DIFFERS" } else { "       " };
+        text += &format!("{sign} {:width$}  predicted {:7}  {did}\n", one.program, one.predicted.word());
+    }
+    text
+}
+
 const OWN_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 fn main() -> ExitCode {
@@ -87,7 +111,6 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
-    libbpf_rs::set_print(None);
     match command {
         Command::Facts => {
             print(&serde_json::to_string_pretty(&loader::probe(Path::new("/")))?)?;
@@ -107,6 +130,20 @@ fn run(command: Command) -> Result<ExitCode> {
             let types = types.as_deref().map(Btf::parse).transpose().with_context(|| path.display().to_string())?;
             let kernel = Kernel::new(&facts, types.as_ref().map(Target::kernel), None);
             tell(&plan::plan(&parsed, &kernel, &Hints::default()), json, all)
+        }
+        Command::Verify { objects } => {
+            let mut differs = false;
+            for object in objects {
+                let bytes = read(&object)?;
+                let parsed = parse(&object, &bytes)?;
+                let facts = here(&parsed);
+                let chosen = choose::choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() })?;
+                let (plan, observed) = loader::verify(&name(&object), &bytes, &facts, chosen.btf.as_ref())?;
+                differs |= observed.iter().any(loader::Observed::differs);
+                let kernel = plan.kernel.as_deref().unwrap_or_default();
+                print(&format!("{} on {kernel}\n{}", plan.object, compare(&observed).trim_end()))?;
+            }
+            Ok(ExitCode::from(u8::from(differs)))
         }
         Command::Run { object, seconds, btf, pack, btf_folder, near, json, all } => {
             let bytes = read(&object)?;

@@ -43,13 +43,39 @@ pub fn probe(root: &Path) -> KernelFacts {
     facts.features.insert(Feature::GlobalData, attempt::global_data());
     let fentry = if facts.own_btf == Answer::Yes { attempt::fentry() } else { Answer::NotAsked };
     facts.features.insert(Feature::Fentry, fentry);
-    let modules = read(root, "sys/kernel/security/lsm");
-    if let Some(modules) = modules {
-        let bpf = modules.trim().split(',').any(|module| module == "bpf");
-        let no = || Answer::No(format!("bpf is not among the security modules that are on: {}", modules.trim()));
-        facts.features.insert(Feature::BpfLsm, if bpf { Answer::Yes } else { no() });
+    if facts.own_btf == Answer::Yes {
+        facts.features.insert(Feature::BpfLsm, lsm(root, &facts));
     }
+    let mounted = ["sys/kernel/tracing/events", "sys/kernel/debug/tracing/events"];
+    let tracefs = match mounted.iter().any(|path| root.join(path).exists()) {
+        true => Answer::Yes,
+        false => Answer::No("it is not mounted".to_owned()),
+    };
+    facts.features.insert(Feature::Tracefs, tracefs);
     facts
+}
+
+/// Whether programs on security hooks can be loaded, and would be run: on a kernel where `bpf` is not among the modules that
+/// are on, they are loaded and attached, and never called.
+fn lsm(root: &Path, facts: &KernelFacts) -> Answer {
+    match attempt::lsm() {
+        Answer::Yes => {}
+        other => return other,
+    }
+    let of_command_line = || {
+        let line = read(root, "proc/cmdline")?;
+        line.split_whitespace().find_map(|word| word.strip_prefix("lsm=")).map(str::to_owned)
+    };
+    let configured = || facts.config("CONFIG_LSM").flatten().map(str::to_owned);
+    let modules = read(root, "sys/kernel/security/lsm").or_else(of_command_line).or_else(configured);
+    match modules {
+        Some(modules) if modules.trim().split(',').any(|module| module == "bpf") => Answer::Yes,
+        Some(modules) => Answer::No(format!(
+            "bpf is not among the security modules that are on ({}): it would never run",
+            modules.trim()
+        )),
+        None => Answer::Unknown("which security modules are on cannot be read".to_owned()),
+    }
 }
 
 /// Tries out the helpers that an object may call, for the types of its programs.

@@ -6,10 +6,11 @@ use btf::Btf;
 use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
 use libbpf_rs::{Link, Object, ObjectBuilder};
-use plan::{Attach, Hints, Kernel, KernelFacts, Plan, SectionKind};
+use plan::{Attach, Feature, Hints, Kernel, KernelFacts, Need, Plan, ProgramPlan, SectionKind, Status};
 
 use crate::choose::{Types, as_file};
-use crate::{attempt, verifier};
+use crate::weaken::weaken;
+use crate::{attempt, verifier, words};
 
 /// What was loaded, for as long as it lives.
 pub struct Session {
@@ -50,12 +51,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The kernel refuses the object, not one of its programs: its words, and the plan so far.
-    #[error("{name}: {source}")]
+    #[error("{name}: {source}{}", warnings(.said))]
     Refused {
         /// The object's name.
         name: String,
         /// The kernel's words.
         source: libbpf_rs::Error,
+        /// What libbpf said of it.
+        said: Vec<String>,
         /// The plan so far.
         plan: Box<Plan>,
     },
@@ -107,7 +110,8 @@ pub fn load(
     let mut logs = Vec::new();
     loop {
         let plan = plan::plan(&object, &kernel, &hints);
-        match attempt(name, bytes, custom, &plan) {
+        let (result, said) = words::listen(|| attempt(name, bytes, custom, &plan));
+        match result {
             Ok((object, links)) => return Ok(Session { plan, logs, object, links }),
             Err(Failed::Program { name, stage, why, log }) => {
                 logs.extend(log.map(|log| (name.clone(), log)));
@@ -117,11 +121,16 @@ pub fn load(
                 let (name, plan) = (name.to_owned(), Box::new(plan));
                 return Err(match source.kind() {
                     libbpf_rs::ErrorKind::PermissionDenied => Error::NotPermitted { name, source, plan },
-                    _ => Error::Refused { name, source, plan },
+                    _ => Error::Refused { name, source, said, plan },
                 });
             }
         }
     }
+}
+
+/// The first of libbpf's warnings, which says what the others follow from.
+fn warnings(said: &[String]) -> String {
+    said.first().map_or_else(String::new, |first| format!(" ({})", first.lines().next().unwrap_or_default()))
 }
 
 enum Failed {
@@ -129,6 +138,17 @@ enum Failed {
     Program { name: String, stage: &'static str, why: String, log: Option<String> },
     /// It cannot be told which.
     Object(libbpf_rs::Error),
+}
+
+/// The kernel functions, variables and configuration values that the kernel does not have.
+fn absent(plan: &Plan) -> Vec<&str> {
+    let requirements = plan.programs.iter().flat_map(|program| &program.requirements);
+    let unmet = requirements.filter(|requirement| requirement.status == Status::Unmet);
+    let named = unmet.filter_map(|requirement| match &requirement.need {
+        Need::Kfunc { name } | Need::Variable { name } | Need::Config { name } => Some(name.as_str()),
+        _ => None,
+    });
+    named.collect()
 }
 
 /// One attempt at a plan.
@@ -144,7 +164,15 @@ fn attempt(
     if let Some(path) = types {
         builder.btf_custom_path(path).map_err(Failed::Object)?;
     }
-    let mut open = builder.open_memory(bytes).map_err(Failed::Object)?;
+    let mut bytes = bytes.to_vec();
+    weaken(&mut bytes, &absent(plan));
+    let mut open = builder.open_memory(&bytes).map_err(Failed::Object)?;
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        if plan.maps.iter().any(|planned| !planned.enabled && planned.name == name) {
+            map.set_autocreate(false).map_err(Failed::Object)?;
+        }
+    }
     let mut logs: Vec<(String, Vec<u8>)> = Vec::new();
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
@@ -190,4 +218,68 @@ fn attempt(
         }
     }
     Ok((object, links))
+}
+
+/// What a program was predicted to do, and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its name.
+    pub program: String,
+    /// Whether it could work, by the plan.
+    pub predicted: Status,
+    /// All that speaks against it is that the kernel would take it and it would do something else than it was written for:
+    /// read what is not there, or never run.
+    pub silently: bool,
+    /// What was tried that failed, and the kernel's words; `None` where it was loaded and, as far as its section says what
+    /// to, attached.
+    pub refused: Option<(&'static str, String)>,
+}
+
+impl Observed {
+    /// Whether the kernel did otherwise than the plan said. What the plan did not know cannot differ.
+    pub fn differs(&self) -> bool {
+        match self.predicted {
+            Status::Met => self.refused.is_some(),
+            Status::Unmet => self.refused.is_none() && !self.silently,
+            Status::Unknown => false,
+        }
+    }
+}
+
+/// Loads and attaches each program of an object by itself, also those that the plan has off, to hold the plan against what
+/// the kernel does. Nothing stays attached.
+///
+/// # Errors
+/// See [`Error`]: the object or the types cannot be read.
+pub fn verify(
+    name: &str,
+    bytes: &[u8],
+    facts: &KernelFacts,
+    types: Option<&Types>,
+) -> Result<(Plan, Vec<Observed>), Error> {
+    let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
+    let parsed = types.map(|types| Btf::parse(&types.bytes).map_err(|source| (types, source))).transpose();
+    let parsed = parsed.map_err(|(types, source)| Error::Types { place: types.place.clone(), source })?;
+    let kernel = Kernel::new(facts, parsed.as_ref().map(Target::kernel), None);
+    let plan = plan::plan(&object, &kernel, &Hints::default());
+    let custom = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
+    let custom = custom.map_err(|source| Error::Memory { source })?;
+    let custom = custom.as_ref().map(|(_, path)| path.as_path());
+    let one = |program: &ProgramPlan| {
+        let mut alone = plan.clone();
+        alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);
+        let (result, said) = words::listen(|| attempt(name, bytes, custom, &alone));
+        let refused = match result {
+            Ok(_) => None,
+            Err(Failed::Program { stage, why, .. }) => Some((stage, format!("{why}{}", warnings(&said)))),
+            Err(Failed::Object(error)) => Some(("load", format!("{error}{}", warnings(&said)))),
+        };
+        let unmet = program.requirements.iter().filter(|requirement| requirement.status == Status::Unmet);
+        let is_silent =
+            |need: &Need| matches!(need, Need::Argument { .. } | Need::Feature { feature: Feature::BpfLsm });
+        let silently = unmet.clone().count() > 0 && unmet.clone().all(|requirement| is_silent(&requirement.need));
+        Observed { program: program.name.clone(), predicted: program.status, silently, refused }
+    };
+    let observed = plan.programs.iter().map(one).collect();
+    Ok((plan, observed))
 }

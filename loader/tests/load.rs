@@ -83,7 +83,6 @@ fn root_a_good_program_runs_whatever_becomes_of_the_others() {
     let parsed = btf::object_file::ObjectFile::parse("mixed.bpf.o", &bytes).unwrap();
     let chosen = choose(&parsed, &facts, &places).unwrap();
     assert!(chosen.btf.as_ref().is_some_and(|types| types.own), "{:?}", chosen.steps);
-    libbpf_rs::set_print(None);
     let hints = plan::Hints::default();
     let session = loader::load("mixed.bpf.o", &bytes, &facts, chosen.btf.as_ref(), &hints).unwrap();
     check_golden("mixed.txt", &steady(&session.plan));
@@ -149,4 +148,22 @@ fn root_custom_btf_serves_relocations() {
     assert_eq!(run.status.code(), Some(0), "{errors}");
     assert!(errors.contains("copy.btf: taken; it serves relocations, not fentry"), "{errors}");
     assert!(String::from_utf8(run.stdout).unwrap().contains("on  good"));
+}
+
+/// A program of every kind: what is predicted of it on this kernel is what the kernel does.
+#[test]
+fn root_the_kernel_does_as_predicted() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "zoo.bpf.c") else { return };
+    let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("verify").arg(&object).output().unwrap();
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(run.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&run.stderr));
+    // the test would be worth nothing if all were one way
+    assert!(text.lines().filter(|line| line.contains("predicted met")).count() > 15, "{text}");
+    assert!(text.lines().filter(|line| line.contains("predicted unmet")).count() > 8, "{text}");
+    let raw_tp = text.lines().find(|line| line.contains(" raw_tp_ ")).unwrap();
+    assert!(raw_tp.ends_with("works"), "{text}");
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub programs: Vec<ProgramPlan>,
     /// By name.
     pub groups: Vec<Group>,
+    /// The maps, in the order of the object.
+    pub maps: Vec<MapPlan>,
     /// What is strange about the object.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -52,6 +54,18 @@ pub enum Outcome {
     Degraded,
     /// Something that it needs does not work.
     Fails,
+}
+
+/// What becomes of a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MapPlan {
+    /// The map's name.
+    pub name: String,
+    /// Whether it is to be made: not where the kernel has no such maps.
+    pub enabled: bool,
+    /// Its type, and whether the kernel has it.
+    #[serde(flatten)]
+    pub requirement: Requirement,
 }
 
 /// What becomes of a program.
@@ -159,6 +173,10 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         };
     }
     let outcome = outcome(&programs, &groups);
+    let maps = maps.iter().map(|map| {
+        let requirement = judge::map_type(kernel, map);
+        MapPlan { name: map.name.clone(), enabled: requirement.status != Status::Unmet, requirement }
+    });
     Plan {
         version: VERSION,
         object: object.name().to_owned(),
@@ -168,6 +186,7 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         outcome,
         programs: programs.into_iter().map(|(program, _)| program).collect(),
         groups,
+        maps: maps.collect(),
         notes,
     }
 }

@@ -68,6 +68,8 @@ pub enum Feature {
     Fentry,
     /// Programs on hooks of the security modules, and `bpf` among these.
     BpfLsm,
+    /// The file system that tells the numbers of tracepoints.
+    Tracefs,
     /// Attachments as file descriptors (Linux 5.7).
     BpfLink,
     /// A value with each attachment (Linux 5.15).
@@ -89,6 +91,7 @@ impl Feature {
             Feature::UprobeMulti => "many uprobes at once",
             Feature::Fentry => "programs at the entry and return of kernel functions",
             Feature::BpfLsm => "programs on hooks of the security modules",
+            Feature::Tracefs => "tracefs",
             Feature::BpfLink => "attachments as file descriptors",
             Feature::BpfCookie => "values with attachments",
             Feature::RingBuffer => "the BPF ring buffer",

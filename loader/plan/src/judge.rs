@@ -61,6 +61,13 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
     if let Some((feature, option)) = feature {
         out.push(self::feature(kernel, feature, option));
     }
+    // only a live kernel has it mounted, or not
+    if kind.attach == Attach::Tracepoint
+        && let Answer::No(why) = kernel.facts.feature(Feature::Tracefs)
+    {
+        let need = Need::Feature { feature: Feature::Tracefs };
+        out.push(Requirement::unmet(need, why).remedy("mount -t tracefs tracefs /sys/kernel/tracing"));
+    }
     for name in capabilities(kind) {
         let need = Need::Capability { name };
         match &kernel.facts.security.capabilities {
@@ -114,6 +121,16 @@ fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
         Some(None) => Answer::No(format!("{option} is not set")),
         None => Answer::NotAsked,
     });
+    // the structures are there only where the kernel is built with it (kernel/trace/bpf_trace.c)
+    let of_types = match feature {
+        Feature::KprobeMulti => Some("bpf_kprobe_multi_link"),
+        Feature::UprobeMulti => Some("bpf_uprobe_multi_link"),
+        _ => None,
+    };
+    if let (Answer::NotAsked, Some(structure)) = (&answer, of_types) {
+        let found = kernel.has_type(structure, Kind::Struct);
+        return Requirement::of_found(need, found, |_| format!("this BTF has struct {structure}"));
+    }
     match (answer, feature) {
         // what nearly all kernels have is not worth a doubt
         (Answer::NotAsked, Feature::Kprobe | Feature::Uprobe) => {
@@ -148,7 +165,15 @@ pub(crate) fn target(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<
             let name = name.split('+').next().unwrap_or(name);
             out.push(kprobe_target(kernel, name));
         }
-        Attach::Function => out.push(function_target(kernel, name)),
+        Attach::Function => {
+            out.push(function_target(kernel, name));
+            // kernel/bpf/verifier.c, check_attach_modify_return()
+            if kind.attach_type == Some("MODIFY_RETURN") && !name.starts_with("security_") {
+                let need = Need::Target { kind: "modifiable function", name: name.to_owned() };
+                let why = "it must be on the kernel's list for error injection, which is not known";
+                out.push(Requirement::unknown(need, why));
+            }
+        }
         Attach::Tracepoint => {
             let need = Need::Target { kind: "tracepoint", name: name.to_owned() };
             if let Some(all) = &kernel.facts.tracepoints {

@@ -25,7 +25,7 @@ mod section;
 pub mod text;
 
 pub use alternatives::{Choice, Group, Member, Rule};
-pub use decide::{Hints, Outcome, Plan, ProgramPlan, Reason, VERSION, plan};
+pub use decide::{Hints, MapPlan, Outcome, Plan, ProgramPlan, Reason, VERSION, plan};
 pub use facts::{Answer, Feature, KernelFacts, Lockdown, Security};
 pub use kernel::Kernel;
 pub use needs::{MapDefinition, maps};
