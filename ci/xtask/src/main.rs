@@ -4,6 +4,7 @@
 //! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, cargo test
 //!                     ├─> demo      the main job on this machine's kernel and on data/btf
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
+//!       │             ├─> vm        plans against booted kernels
 //! kernels ────────────┴─> data      real kernel packages in the cache -> data/btf
 //! ```
 //!
@@ -20,6 +21,7 @@ mod process;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use anyhow::Result;
@@ -56,6 +58,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Everything CI checks; the last lines are cargo test's.
     Test(test::Args),
+    /// Boot real kernels in qemu and hold plans against what they do.
+    Vm(vm::Args),
     /// Layering, licences, and what must never be committed.
     Tidy,
 }
@@ -86,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),
+        Command::Vm(args) => return vm::run(&args),
         Command::Tidy => return tidy::run(),
     }
     Ok(ExitCode::SUCCESS)

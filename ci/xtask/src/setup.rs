@@ -74,8 +74,15 @@ impl Need {
     }
 }
 
-fn missing() -> Vec<&'static Need> {
-    NEEDS.iter().filter(|need| !need.is_met()).collect()
+/// What only booting kernels needs.
+const EMULATOR: &[Need] = &[Need {
+    package: "qemu-system-x86",
+    probe: Probe::Program("qemu-system-x86_64"),
+    why: "boots real kernels, without KVM",
+}];
+
+fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
+    needs.iter().filter(|need| !need.is_met()).collect()
 }
 
 /// Says what is missing; exit 1 if anything is.
@@ -83,7 +90,7 @@ fn missing() -> Vec<&'static Need> {
 /// # Errors
 /// None today; the signature is every subcommand's.
 pub(crate) fn check() -> Result<ExitCode> {
-    let missing = missing();
+    let missing = missing(NEEDS);
     for need in &missing {
         println!("missing: {:<16} {}", need.package, need.why);
     }
@@ -95,7 +102,19 @@ pub(crate) fn check() -> Result<ExitCode> {
 /// # Errors
 /// Not root, no apt-get (the message says what to install), apt-get failed, or a need is still unmet after it.
 pub(crate) fn install_missing() -> Result<()> {
-    let missing = missing();
+    install(NEEDS)
+}
+
+/// Installs what booting kernels needs besides.
+///
+/// # Errors
+/// As [`install_missing`].
+pub(crate) fn install_emulator() -> Result<()> {
+    install(EMULATOR)
+}
+
+fn install(needs: &'static [Need]) -> Result<()> {
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }

@@ -11,9 +11,9 @@ pub(crate) struct Suite {
     pub(crate) backports: bool,
 }
 
-const BULLSEYE: Suite = Suite { name: "bullseye", security: true, backports: false };
-const BOOKWORM: Suite = Suite { name: "bookworm", security: true, backports: false };
-const TRIXIE: Suite = Suite { name: "trixie", security: true, backports: true };
+pub(crate) const BULLSEYE: Suite = Suite { name: "bullseye", security: true, backports: false };
+pub(crate) const BOOKWORM: Suite = Suite { name: "bookworm", security: true, backports: false };
+pub(crate) const TRIXIE: Suite = Suite { name: "trixie", security: true, backports: true };
 const SID: Suite = Suite { name: "sid", security: false, backports: false };
 
 /// Every code name, to tell Debian's apt sources from others'.

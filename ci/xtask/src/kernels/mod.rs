@@ -16,7 +16,9 @@ mod unpack;
 
 use crate::{process, setup, workspace};
 use anyhow::{Context, Result, bail};
-use apt_root::{AptRoot, Package};
+pub(crate) use apt_root::AptRoot;
+use apt_root::Package;
+pub(crate) use catalogue::{BOOKWORM, BULLSEYE, Suite, TRIXIE};
 use catalogue::{KERNELS, TOOLS, WantedKernel, WantedTool};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -125,6 +127,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("kernels: not fetched: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// A private apt for a suite and an architecture, in the cache.
+///
+/// # Errors
+/// The machine's apt has no Debian mirror, or apt-get failed.
+pub(crate) fn apt_root(suite: Suite, architecture: &str) -> Result<AptRoot> {
+    let mirrors = apt_sources::mirrors(Path::new("/etc/apt"))?;
+    let folder = workspace::cache()?.join("apt").join(format!("{}-{architecture}", suite.name));
+    AptRoot::open(folder, &mirrors, suite, architecture)
 }
 
 /// Fetches everything in the catalogue.
