@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use btf::Btf;
 use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
@@ -168,7 +168,8 @@ fn run(command: Command) -> Result<ExitCode> {
                     if let Some(plan) = error.plan() {
                         tell(plan, json, all)?;
                     }
-                    Err(error.into())
+                    // it names its cause itself
+                    bail!("{error}")
                 }
             }
         }

@@ -167,3 +167,25 @@ fn root_the_kernel_does_as_predicted() {
     let raw_tp = text.lines().find(|line| line.contains(" raw_tp_ ")).unwrap();
     assert!(raw_tp.ends_with("works"), "{text}");
 }
+
+#[test]
+fn root_without_rights_the_reason_is_named() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "zoo.bpf.c") else { return };
+    // nobody may look into the target folder of some checkouts
+    let program = folder.path().join("lcc-load");
+    std::fs::copy(env!("CARGO_BIN_EXE_lcc-load"), &program).unwrap();
+    for path in [folder.path(), &program, &object] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    }
+    use std::os::unix::process::CommandExt;
+    let run = Command::new(&program).arg("run").arg(&object).uid(65534).gid(65534).current_dir("/").output().unwrap();
+    let (text, errors) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert_eq!(run.status.code(), Some(2), "{text}{errors}");
+    assert!(text.contains("unmet CAP_BPF: the process does not have CAP_BPF, nor CAP_SYS_ADMIN"), "{text}");
+    assert!(errors.contains("may not load BPF programs") && errors.lines().count() == 1, "{errors}");
+}
