@@ -4,6 +4,7 @@ use btf::surface::{Verdict, format::Lookup as FunctionLookup};
 use btf::{Btf, Kind, Type, TypeId, strip_modifiers_typedefs};
 
 use crate::arguments::{Arguments, Place, in_arm64, in_words, in_x86_64};
+use crate::callers::may_call;
 use crate::facts::{Answer, Feature, Lockdown};
 use crate::kernel::{BpfEnum, Kernel, Lookup, Prototype};
 use crate::names;
@@ -423,7 +424,7 @@ pub(crate) fn uses(
                 let what = "the kernel is locked down (confidentiality): reading its memory gives nothing";
                 Requirement::unmet(need, what)
             }
-            _ => helper(kernel, number, answer),
+            _ => helper(kernel, kind.prog_type, number, answer),
         });
     }
     for (name, &weak) in &uses.kfuncs {
@@ -447,7 +448,7 @@ const READ_KERNEL: u32 = 113;
 const READ_USER_STR: u32 = 114;
 const READ_KERNEL_STR: u32 = 115;
 
-fn helper(kernel: &Kernel<'_>, number: u32, tried: Answer) -> Requirement {
+fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> Requirement {
     let need = Need::Helper { number, name: names::helper(number) };
     if let Answer::Yes | Answer::No(_) = tried {
         return Requirement::of_answer(need, tried, "");
@@ -465,7 +466,13 @@ fn helper(kernel: &Kernel<'_>, number: u32, tried: Answer) -> Requirement {
         let older = names::helper(older).unwrap_or_default();
         return Requirement::met(need, format!("libbpf takes {older}, which came before"));
     }
-    Requirement::of_found(need, found, |_| String::new())
+    match found {
+        Lookup::Found(_) if !may_call(prog_type, number) => {
+            let why = format!("the kernel has it; whether programs of type {prog_type} may call it is not known");
+            Requirement::unknown(need, why)
+        }
+        found => Requirement::of_found(need, found, |_| String::new()),
+    }
 }
 
 /// A map's type.

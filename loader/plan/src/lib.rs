@@ -14,6 +14,7 @@
 
 pub mod alternatives;
 mod arguments;
+mod callers;
 mod decide;
 pub mod facts;
 mod judge;

@@ -1,0 +1,40 @@
+//! Which programs may call which helpers, as far as it never differed between kernels that have the helper.
+//!
+//! The kernel decides by program type, in a function for each (`kernel/bpf/helpers.c`, `bpf_base_func_proto`;
+//! `kernel/trace/bpf_trace.c`, `bpf_tracing_func_proto`; `net/core/filter.c`). No type or symbol tells of it, so that what is
+//! not in these lists is not known without trying it out.
+
+/// For programs of every type: maps, time, random numbers, the processor's number, tail calls, loops, the ring buffer.
+const EVERYONE: &[u32] = &[1, 2, 3, 5, 7, 8, 12, 87, 88, 89, 118, 125, 130, 131, 132, 133, 134, 164, 181, 208];
+
+/// Programs that look at the kernel: kprobes, uprobes, tracepoints of all kinds, fentry, performance events.
+const TRACING: &[&str] =
+    &["KPROBE", "TRACEPOINT", "PERF_EVENT", "RAW_TRACEPOINT", "RAW_TRACEPOINT_WRITABLE", "TRACING"];
+
+/// For these: reading memory, `trace_printk`, the current task and its user and name, events and stacks, signals.
+const FOR_TRACING: &[u32] = &[4, 6, 14, 15, 16, 22, 25, 27, 35, 37, 42, 45, 67, 80, 109, 112, 113, 114, 115, 158];
+
+/// Programs that are given a packet.
+const PACKETS: &[&str] = &["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "CGROUP_SKB"];
+
+/// For these: the packet's bytes, the socket's cookie and user.
+const FOR_PACKETS: &[u32] = &[26, 46, 47];
+
+/// Whether programs of a type (without `BPF_PROG_TYPE_`) are known to be allowed a helper on every kernel that has it.
+pub(crate) fn may_call(prog_type: &str, helper: u32) -> bool {
+    EVERYONE.contains(&helper)
+        || TRACING.contains(&prog_type) && FOR_TRACING.contains(&helper)
+        || PACKETS.contains(&prog_type) && FOR_PACKETS.contains(&helper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_list_is_not_known() {
+        assert!(may_call("XDP", 1) && may_call("KPROBE", 14) && may_call("SCHED_CLS", 26));
+        // bpf_get_current_pid_tgid(), bpf_skb_load_bytes()
+        assert!(!may_call("XDP", 14) && !may_call("KPROBE", 26));
+    }
+}
