@@ -12,6 +12,7 @@ use crate::kernel::Kernel;
 use crate::needs::{self, MapDefinition};
 use crate::requirement::{Need, Requirement, Status};
 use crate::section::SectionKind;
+use crate::signature;
 
 /// The version of [`Plan`] in its serialised form.
 pub const VERSION: u32 = 1;
@@ -253,9 +254,9 @@ fn requirements(
     judge::kind(kernel, &kind, &mut out);
     judge::target(kernel, &kind, &mut out);
     let reached = reachable(object, &fates.code, [number]);
-    if let Some(place) = judge::place(kernel, &kind) {
+    if let Some(place) = signature::place(kernel, &kind) {
         let read = arguments::arguments(object, &reached, function, place);
-        judge::arguments(kernel, &kind, &read, &mut out);
+        signature::arguments(kernel, &kind, &read, &mut out);
     }
     let uses = needs::uses(object, &fates.code, &reached);
     judge::uses(kernel, &kind, &uses, maps, &mut out);

@@ -23,6 +23,7 @@ mod names;
 mod needs;
 mod requirement;
 mod section;
+mod signature;
 pub mod text;
 
 pub use alternatives::{Choice, Group, Member, Rule};
