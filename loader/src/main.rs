@@ -34,7 +34,7 @@ enum Command {
         /// What is known of the kernel, as `lcc-load facts` printed it; else this machine's
         #[arg(long, value_name = "FILE")]
         facts: Option<PathBuf>,
-        /// The kernel's BTF; else this machine's
+        /// The kernel's BTF; else this machine's, or none where the facts are another kernel's
         #[arg(long, value_name = "FILE")]
         btf: Option<PathBuf>,
         /// Print JSON
@@ -125,9 +125,11 @@ fn run(command: Command) -> Result<ExitCode> {
                 None if is_other => KernelFacts::unknown(),
                 None => here(&parsed),
             };
-            let path = btf.unwrap_or_else(|| OWN_TYPES.into());
-            let types = std::fs::read(&path).ok();
-            let types = types.as_deref().map(Btf::parse).transpose().with_context(|| path.display().to_string())?;
+            // this machine's types say nothing of another kernel
+            let path = btf.or_else(|| Some(PathBuf::from(OWN_TYPES)).filter(|own| !is_other && own.exists()));
+            let types = path.as_deref().map(read).transpose()?;
+            let types = types.as_deref().map(Btf::parse).transpose();
+            let types = types.with_context(|| path.unwrap_or_default().display().to_string())?;
             let kernel = Kernel::new(&facts, types.as_ref().map(Target::kernel), None);
             tell(&plan::plan(&parsed, &kernel, &Hints::default()), json, all)
         }

@@ -1,6 +1,7 @@
 //! Loading and attaching by the plan.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use btf::Btf;
 use btf::core_relo::Target;
@@ -99,11 +100,8 @@ pub fn load(
     hints: &Hints,
 ) -> Result<Session, Error> {
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
-    let parsed = types.map(|types| Btf::parse(&types.bytes).map_err(|source| (types, source))).transpose();
-    let parsed = parsed.map_err(|(types, source)| Error::Types { place: types.place.clone(), source })?;
-    // libbpf finds the kernel's own by itself
-    let custom = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
-    let custom = custom.map_err(|source| Error::Memory { source })?;
+    let parsed = parse(types)?;
+    let custom = custom(types)?;
     let custom = custom.as_ref().map(|(_, path)| path.as_path());
     let kernel = Kernel::new(facts, parsed.as_ref().map(Target::kernel), None);
     let mut hints = hints.clone();
@@ -126,6 +124,17 @@ pub fn load(
             }
         }
     }
+}
+
+fn parse(types: Option<&Types>) -> Result<Option<Btf<'_>>, Error> {
+    let Some(types) = types else { return Ok(None) };
+    Btf::parse(&types.bytes).map(Some).map_err(|source| Error::Types { place: types.place.clone(), source })
+}
+
+/// The types as a file for libbpf, which finds the kernel's own by itself.
+fn custom(types: Option<&Types>) -> Result<Option<(File, PathBuf)>, Error> {
+    let custom = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
+    custom.map_err(|source| Error::Memory { source })
 }
 
 /// The first of libbpf's warnings, which says what the others follow from.
@@ -258,13 +267,11 @@ pub fn verify(
     types: Option<&Types>,
 ) -> Result<(Plan, Vec<Observed>), Error> {
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
-    let parsed = types.map(|types| Btf::parse(&types.bytes).map_err(|source| (types, source))).transpose();
-    let parsed = parsed.map_err(|(types, source)| Error::Types { place: types.place.clone(), source })?;
+    let parsed = parse(types)?;
+    let custom = custom(types)?;
+    let custom = custom.as_ref().map(|(_, path)| path.as_path());
     let kernel = Kernel::new(facts, parsed.as_ref().map(Target::kernel), None);
     let plan = plan::plan(&object, &kernel, &Hints::default());
-    let custom = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
-    let custom = custom.map_err(|source| Error::Memory { source })?;
-    let custom = custom.as_ref().map(|(_, path)| path.as_path());
     let one = |program: &ProgramPlan| {
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);

@@ -129,6 +129,8 @@ fn errors_are_told_in_a_line() {
     text += &run(&["run".as_ref(), no.as_ref()]);
     text += &run(&["plan".as_ref(), object.as_ref(), "--btf".as_ref(), cut.as_ref()]);
     text += &run(&["plan".as_ref(), object.as_ref(), "--facts".as_ref(), facts.as_ref()]);
+    // a BTF that was asked for is never passed over
+    text += &run(&["plan".as_ref(), object.as_ref(), "--btf".as_ref(), path("absent.btf").as_ref()]);
     check_golden("errors.txt", &text);
 }
 

@@ -26,7 +26,8 @@ pub struct KernelFacts {
     pub features: BTreeMap<Feature, Answer>,
     /// Helpers that were tried out, by program type (without `BPF_PROG_TYPE_`) and number.
     pub helpers: BTreeMap<String, BTreeMap<u32, Answer>>,
-    /// Functions that can be a kprobe's target (`available_filter_functions`, less the blacklist), where they were read.
+    /// Functions that can be a kprobe's target (those of `/proc/kallsyms`, less the kprobe
+    /// blacklist), where both were read.
     pub kprobe_functions: Option<std::collections::BTreeSet<String>>,
     /// Tracepoints, `category/name`, where they were read from tracefs.
     pub tracepoints: Option<std::collections::BTreeSet<String>>,
