@@ -134,18 +134,7 @@ const UNPLACED: u32 = 1 << 31;
 
 impl Nodes {
     pub(crate) fn new() -> Self {
-        let mut nodes = Nodes {
-            base: None,
-            offset: 0,
-            placed: FxHashMap::default(),
-            words: Vec::new(),
-            starts: Vec::new(),
-            first: Vec::new(),
-            table: HashTable::new(),
-            settled: 0,
-            next: Vec::new(),
-            last: 0,
-        };
+        let mut nodes = Nodes::empty(None, 0);
         let void = [head(NodeKind::Void, 0)];
         nodes.add((hash_words(&void) >> 32) as u32, &void, NO_ENTRY);
         nodes
@@ -154,8 +143,12 @@ impl Nodes {
     /// Nodes that go on where others, which no entry of this input made, end.
     pub(crate) fn on(base: Arc<Nodes>) -> Self {
         let offset = base.len() as u32;
+        Nodes::empty(Some(base), offset)
+    }
+
+    fn empty(base: Option<Arc<Nodes>>, offset: u32) -> Self {
         Nodes {
-            base: Some(base),
+            base,
             offset,
             placed: FxHashMap::default(),
             words: Vec::new(),
