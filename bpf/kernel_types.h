@@ -27,8 +27,11 @@ typedef _Bool bool;
 /* include/uapi/linux/bpf.h */
 enum {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 #define BPF_ANY 0ULL
 #define BPF_F_CURRENT_CPU 0xffffffffULL
@@ -280,6 +283,10 @@ enum skb_drop_reason {
 enum bpf_func_id {
 	BPF_FUNC_ktime_get_boot_ns = 125,
 	BPF_FUNC_get_current_cgroup_id = 80,
+	BPF_FUNC_ringbuf_output = 130,
+};
+enum bpf_cmd {
+	BPF_MAP_FREEZE = 22,
 };
 
 /* include/linux/mm_types_task.h: likewise. */
