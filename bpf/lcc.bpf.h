@@ -6,10 +6,6 @@
 #ifndef LCC_BPF_H
 #define LCC_BPF_H
 
-#include "kernel_types.h"
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-
 /*
  * One of several ways to see one thing. Of a group, one rank is enabled: the lowest of which all programs work.
  *
@@ -23,6 +19,9 @@
 
 /* The object does without it, or without the whole of its group. */
 #define LCC_OPTIONAL __attribute__((btf_decl_tag("lcc:optional")))
+
+/* What follows is for programs that include, before this, bpf_helpers.h and bpf_core_read.h, and the kernel's types. */
+#if defined(__BPF_HELPERS__) && defined(__BPF_CORE_READ_H__)
 
 /*
  * A stream of events to user space, each a `struct event`, which some map or function must name for the object's BTF to have
@@ -98,4 +97,5 @@ static __always_inline void lcc_emit(void *ctx, void *stream, void *lost, void *
 	}                                                                                   \
 	struct lcc_config_ends_with_a_semicolon
 
+#endif
 #endif

@@ -2,14 +2,14 @@
 
 use btf::core_relo::{self, Fate, RelocationFate};
 use btf::object_file::{Function, ObjectFile};
-use btf::reach::reachable;
+use btf::reach::{Reachable, reachable};
 use serde::Serialize;
 
 use crate::alternatives::{self, Choice, Group, Rule};
 use crate::arguments;
 use crate::judge;
 use crate::kernel::Kernel;
-use crate::needs::{self, MapDefinition};
+use crate::needs::{self, MapDefinition, Uses};
 use crate::requirement::{Need, Requirement, Status};
 use crate::section::SectionKind;
 use crate::signature;
@@ -62,8 +62,11 @@ pub enum Outcome {
 pub struct MapPlan {
     /// The map's name.
     pub name: String,
-    /// Whether it is to be made: not where the kernel has no such maps.
+    /// Whether it is to be made: not where the kernel has no such maps, nor where no program asks for the configuration in it.
     pub enabled: bool,
+    /// The type that it is to be made of, a value of `enum bpf_map_type`: for a stream of events what the code asks for
+    /// on this kernel, a ring buffer or a perf buffer; else the object's.
+    pub map_type: u32,
     /// Its type, and whether the kernel has it.
     #[serde(flatten)]
     pub requirement: Requirement,
@@ -120,19 +123,29 @@ pub struct Hints {
 
 /// Makes the plan.
 pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan {
-    let maps = needs::maps(object);
+    let mut maps = needs::maps(object);
     let tags = needs::function_tags(object);
     let fates = Fates::of(object, kernel);
     let config = needs::extern_section(object, ".kconfig");
     let mut notes = Vec::new();
     let mut programs: Vec<(ProgramPlan, Choice)> = Vec::new();
-    for (number, function) in needs::programs(object) {
+    let reached: Vec<Reached<'_>> = needs::programs(object)
+        .map(|(number, function)| {
+            let code = reachable(object, &fates.code, [number]);
+            Reached { number, function, uses: needs::uses(object, &fates.code, &code), code }
+        })
+        .collect();
+    for map in maps.iter_mut().filter(|map| map.stream().is_some()) {
+        map.map_type = stream_type(map, &reached);
+    }
+    for program in &reached {
+        let function = program.function;
         let section = &object.sections()[function.section];
         let declared = tags.get(&function.name).map(|tags| alternatives::choice(tags)).unwrap_or_default();
         notes.extend(declared.1.into_iter().map(|tag| format!("{}: the tag {tag} is not understood", function.name)));
         let given = hints.choices.iter().find(|(name, _)| *name == function.name).map(|(_, choice)| choice.clone());
         let choice = given.unwrap_or(declared.0);
-        let mut requirements = requirements(object, kernel, &maps, &fates, &config, number, function);
+        let mut requirements = requirements(object, kernel, &maps, &fates, &config, program);
         for (_, stage, why) in hints.refused.iter().filter(|(name, ..)| *name == function.name) {
             requirements.push(Requirement::unmet(Need::Consent { stage }, why));
         }
@@ -174,10 +187,18 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         };
     }
     let outcome = outcome(&programs, &groups);
-    let maps = maps.iter().map(|map| {
-        let requirement = judge::map_type(kernel, map);
-        MapPlan { name: map.name.clone(), enabled: requirement.status != Status::Unmet, requirement }
-    });
+    let is_asked = |map: &MapDefinition| {
+        let mut users = reached.iter().filter(|program| program.uses.maps.contains(&map.name));
+        users.any(|user| programs.iter().any(|(program, _)| program.enabled && program.name == user.function.name))
+    };
+    let maps: Vec<MapPlan> = maps
+        .iter()
+        .map(|map| {
+            let requirement = judge::map_type(kernel, map);
+            let enabled = requirement.status != Status::Unmet && (!map.is_config() || is_asked(map));
+            MapPlan { name: map.name.clone(), enabled, map_type: map.map_type, requirement }
+        })
+        .collect();
     Plan {
         version: VERSION,
         object: object.name().to_owned(),
@@ -187,7 +208,7 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         outcome,
         programs: programs.into_iter().map(|(program, _)| program).collect(),
         groups,
-        maps: maps.collect(),
+        maps,
         notes,
     }
 }
@@ -236,16 +257,39 @@ impl Fates {
     }
 }
 
+/// A program, and what of the object it comes to on a kernel.
+struct Reached<'o> {
+    /// Number of its function.
+    number: usize,
+    function: &'o Function,
+    code: Reachable,
+    uses: Uses,
+}
+
+/// What a stream of events is to be made of: what the code does that is left after relocation.
+fn stream_type(map: &MapDefinition, reached: &[Reached<'_>]) -> u32 {
+    // enum bpf_func_id: ringbuf_output, reserve, submit, discard; perf_event_output
+    const RING: [u32; 4] = [130, 131, 132, 133];
+    const PERF: u32 = 25;
+    let users = || reached.iter().filter(|program| program.uses.maps.contains(&map.name));
+    let calls = |helper: &u32| users().any(|program| program.uses.helpers.contains(helper));
+    match (RING.iter().any(calls), calls(&PERF)) {
+        (true, false) => needs::RING_BUFFER,
+        (false, true) => needs::PERF_EVENT_ARRAY,
+        _ => map.map_type,
+    }
+}
+
 fn requirements(
     object: &ObjectFile<'_>,
     kernel: &Kernel<'_>,
     maps: &[MapDefinition],
     fates: &Fates,
     config: &std::collections::BTreeSet<String>,
-    number: usize,
-    function: &Function,
+    program: &Reached<'_>,
 ) -> Vec<Requirement> {
     let mut out = Vec::new();
+    let Reached { number, function, code: reached, uses } = program;
     let section = &object.sections()[function.section].name;
     let Some(kind) = SectionKind::of(section) else {
         let need = Need::Section { name: section.clone() };
@@ -253,13 +297,11 @@ fn requirements(
     };
     judge::kind(kernel, &kind, &mut out);
     judge::target(kernel, &kind, &mut out);
-    let reached = reachable(object, &fates.code, [number]);
     if let Some(place) = signature::place(kernel, &kind) {
-        let read = arguments::arguments(object, &reached, function, place);
+        let read = arguments::arguments(object, reached, function, place);
         signature::arguments(kernel, &kind, &read, &mut out);
     }
-    let uses = needs::uses(object, &fates.code, &reached);
-    judge::uses(kernel, &kind, &uses, maps, &mut out);
+    judge::uses(kernel, &kind, uses, maps, &mut out);
     for (name, &weak) in &uses.externs {
         out.push(judge::extern_(kernel, name, config.contains(name), weak));
     }
@@ -273,7 +315,7 @@ fn requirements(
     let (mut resolved, mut guarded) = (0, 0);
     for ((relocation, fate), &failed) in object.relocations().iter().zip(&fates.fates).zip(&fates.failed) {
         let is_here = reached.contains(relocation.section, relocation.insn);
-        let of_program = relocation.function.is_some_and(|at| at == number) || is_here;
+        let of_program = relocation.function.is_some_and(|at| at == *number) || is_here;
         match (failed, is_here) {
             (true, true) => out.push(failure(fate)),
             (true, false) if of_program => guarded += 1,

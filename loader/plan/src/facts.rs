@@ -71,6 +71,8 @@ pub enum Feature {
     BpfLsm,
     /// The file system that tells the numbers of tracepoints.
     Tracefs,
+    /// The unified hierarchy of control groups, mounted.
+    ControlGroups,
     /// Attachments as file descriptors (Linux 5.7).
     BpfLink,
     /// A value with each attachment (Linux 5.15).
@@ -93,6 +95,7 @@ impl Feature {
             Feature::Fentry => "programs at the entry and return of kernel functions",
             Feature::BpfLsm => "programs on hooks of the security modules",
             Feature::Tracefs => "tracefs",
+            Feature::ControlGroups => "control groups of version 2",
             Feature::BpfLink => "attachments as file descriptors",
             Feature::BpfCookie => "values with attachments",
             Feature::RingBuffer => "the BPF ring buffer",

@@ -62,11 +62,15 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
         out.push(self::feature(kernel, feature, option));
     }
     // only a live kernel has it mounted, or not
-    if kind.attach == Attach::Tracepoint
-        && let Answer::No(why) = kernel.facts.feature(Feature::Tracefs)
+    let mounted = match kind.attach {
+        Attach::Tracepoint => Some((Feature::Tracefs, "mount -t tracefs tracefs /sys/kernel/tracing")),
+        Attach::Cgroup => Some((Feature::ControlGroups, "mount -t cgroup2 cgroup2 /sys/fs/cgroup")),
+        _ => None,
+    };
+    if let Some((feature, mount)) = mounted
+        && let Answer::No(why) = kernel.facts.feature(feature)
     {
-        let need = Need::Feature { feature: Feature::Tracefs };
-        out.push(Requirement::unmet(need, why).remedy("mount -t tracefs tracefs /sys/kernel/tracing"));
+        out.push(Requirement::unmet(Need::Feature { feature }, why).remedy(mount));
     }
     for name in capabilities(kind) {
         let need = Need::Capability { name };

@@ -18,6 +18,33 @@ pub struct MapDefinition {
     pub tags: Vec<String>,
 }
 
+/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY` and `BPF_MAP_TYPE_RINGBUF`.
+pub(crate) const PERF_EVENT_ARRAY: u32 = 4;
+/// See [`PERF_EVENT_ARRAY`].
+pub(crate) const RING_BUFFER: u32 = 27;
+
+impl MapDefinition {
+    /// What follows a tag's first words, `lcc:stream:`.
+    fn tagged(&self, begin: &str) -> Option<&str> {
+        self.tags.iter().find_map(|tag| tag.strip_prefix(begin))
+    }
+
+    /// For a stream of events (`LCC_STREAM`): the name of the struct that it carries.
+    pub fn stream(&self) -> Option<&str> {
+        self.tagged("lcc:stream:")
+    }
+
+    /// For a map that counts what did not get into a stream: the stream's name.
+    pub fn lost_of(&self) -> Option<&str> {
+        self.tagged("lcc:lost:")
+    }
+
+    /// Whether it has the configuration where there are no global variables (`LCC_CONFIG`).
+    pub fn is_config(&self) -> bool {
+        self.tagged("lcc:config") == Some("")
+    }
+}
+
 /// What a program uses, of the instructions that can be reached on the kernel in question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {

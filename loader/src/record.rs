@@ -1,0 +1,373 @@
+//! What an event's bytes say, by the types in the object that sends it: for people and logs, who have no header at hand.
+//!
+//! | C | becomes |
+//! |---|---|
+//! | integers, enumerators, `bool`, floating point | numbers, names, truth |
+//! | `__be16`, `__be32`, `__be64` | numbers, in network order |
+//! | `char`, `char[N]` | text, up to the first zero |
+//! | `struct lcc_address`, `struct in6_addr` (16 bytes) | an IPv6 address; an IPv4 one where it is mapped (RFC 4291, 2.5.5.2) |
+//! | structs, arrays | their members, their elements |
+//! | pointers | hexadecimal |
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use btf::{Btf, Endian, Kind, Type, TypeId, size_of, strip_modifiers};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// How an event's bytes are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Bytes of the struct. An event may have a few more behind them: perf buffers fill up to eight.
+    pub size: usize,
+    form: Form,
+    endian: Endian,
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// An integer.
+    Integer(i128),
+    /// A floating point number.
+    Float(f64),
+    /// Of a `bool`.
+    Truth(bool),
+    /// Text, a name, an address.
+    Text(String),
+    /// An array's elements.
+    List(Vec<Value>),
+    /// A struct's members, in its order.
+    Fields(Vec<(String, Value)>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Form {
+    Integer { size: usize, signed: bool, network: bool },
+    Float { size: usize },
+    Truth,
+    Text { len: usize },
+    Address,
+    Pointer { size: usize },
+    Name { size: usize, signed: bool, names: Vec<(i128, String)> },
+    List { element: Box<Form>, stride: usize, len: usize },
+    Fields(Vec<Field>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Field {
+    name: String,
+    /// In bytes.
+    at: usize,
+    form: Form,
+    /// Of a bit-field: its first bit, and how many they are.
+    bits: Option<(u32, u32)>,
+}
+
+/// Types inside of types: more than any event has, fewer than the stack can take.
+const DEEPEST: usize = 16;
+/// Bytes of an event, and members of all its structs.
+const LARGEST: usize = 1 << 20;
+const MOST: usize = 4096;
+
+impl Record {
+    /// How a struct of this name is read.
+    ///
+    /// # Errors
+    /// The types do not have it, or it cannot be read: why.
+    pub fn of(btf: &Btf<'_>, name: &str) -> Result<Record, String> {
+        let id = btf.find(name, Kind::Struct).next();
+        let id = id.ok_or_else(|| format!("the object's types have no struct {name}"))?;
+        let size = size_of(btf, id).map_err(|error| error.to_string())?.0 as usize;
+        if size > LARGEST {
+            return Err(format!("struct {name} has {size} bytes"));
+        }
+        let mut left = MOST;
+        let form = form(btf, id, 0, &mut left).map_err(|why| format!("struct {name}: {why}"))?;
+        Ok(Record { size, form, endian: btf.endian() })
+    }
+
+    /// What the bytes say. `None` where they are fewer than the struct has.
+    pub fn read(&self, bytes: &[u8]) -> Option<Value> {
+        read(&self.form, bytes.get(..self.size)?, self.endian)
+    }
+}
+
+fn form(btf: &Btf<'_>, id: TypeId, depth: usize, left: &mut usize) -> Result<Form, String> {
+    let told = |error: btf::Error| error.to_string();
+    if depth > DEEPEST {
+        return Err("its types go too deep".to_owned());
+    }
+    let id = strip_modifiers(btf, id).map_err(told)?;
+    Ok(match btf.ty(id).map_err(told)? {
+        Type::Int { name, size, encoding, .. } => match encoding {
+            _ if name == "char" => Form::Text { len: 1 },
+            encoding if encoding.is_bool() => Form::Truth,
+            encoding => Form::Integer { size: size.0 as usize, signed: encoding.is_signed(), network: false },
+        },
+        Type::Float { size, .. } => Form::Float { size: size.0 as usize },
+        Type::Ptr(_) => Form::Pointer { size: size_of(btf, id).map_err(told)?.0 as usize },
+        Type::Enum(definition) | Type::Enum64(definition) => {
+            let values = definition.values().map(|value| value.map(|value| (value.value, value.name.to_owned())));
+            Form::Name {
+                size: definition.size.0 as usize,
+                signed: definition.signed(),
+                names: values.collect::<Result<_, _>>().map_err(told)?,
+            }
+        }
+        Type::Array { element, len, .. } => {
+            let (form, stride) = (form(btf, element, depth + 1, left)?, size_of(btf, element).map_err(told)?.0 as usize);
+            match form {
+                Form::Text { len: 1 } => Form::Text { len: len as usize },
+                element => Form::List { element: Box::new(element), stride, len: len as usize },
+            }
+        }
+        Type::Typedef { name: "__be16" | "__be32" | "__be64", ty } => match form(btf, ty, depth + 1, left)? {
+            Form::Integer { size, signed, .. } => Form::Integer { size, signed, network: true },
+            other => other,
+        },
+        Type::Typedef { ty, .. } => form(btf, ty, depth + 1, left)?,
+        Type::Struct(found) if matches!(found.name, "lcc_address" | "in6_addr") && found.size.0 == 16 => Form::Address,
+        Type::Struct(found) | Type::Union(found) => {
+            let mut fields = Vec::new();
+            for member in found.members() {
+                let member = member.map_err(told)?;
+                *left = left.checked_sub(1).ok_or("it has too many members")?;
+                let bits = (member.bitfield_size != 0).then_some((member.offset.0, member.bitfield_size));
+                let field = form(btf, member.ty, depth + 1, left)?;
+                let at = (member.offset.0 / 8) as usize;
+                match field {
+                    // an anonymous struct's members are its owner's
+                    Form::Fields(inner) if member.name.is_empty() => {
+                        fields.extend(inner.into_iter().map(|field| Field {
+                            at: at + field.at,
+                            bits: field.bits.map(|(first, width)| (member.offset.0 + first, width)),
+                            ..field
+                        }));
+                    }
+                    form => fields.push(Field { name: member.name.to_owned(), at, form, bits }),
+                }
+            }
+            Form::Fields(fields)
+        }
+        other => return Err(format!("{} is nothing to be sent", other.name())),
+    })
+}
+
+fn integer(bytes: &[u8], signed: bool, endian: Endian) -> i128 {
+    let mut wide = [0u8; 16];
+    let len = bytes.len().min(16);
+    match endian {
+        Endian::Little => wide[..len].copy_from_slice(&bytes[..len]),
+        Endian::Big => (0..len).for_each(|at| wide[at] = bytes[len - 1 - at]),
+    }
+    extended(u128::from_le_bytes(wide), 8 * len as u32, signed)
+}
+
+fn extended(value: u128, bits: u32, signed: bool) -> i128 {
+    let unused = 128 - bits.clamp(1, 128);
+    if signed { ((value << unused) as i128) >> unused } else { value as i128 }
+}
+
+fn read(form: &Form, bytes: &[u8], endian: Endian) -> Option<Value> {
+    Some(match form {
+        &Form::Integer { size, signed, network } => {
+            let endian = if network { Endian::Big } else { endian };
+            Value::Integer(integer(bytes.get(..size)?, signed, endian))
+        }
+        &Form::Float { size } => match (size, endian) {
+            (4, Endian::Little) => Value::Float(f32::from_le_bytes(bytes.get(..4)?.try_into().ok()?).into()),
+            (4, Endian::Big) => Value::Float(f32::from_be_bytes(bytes.get(..4)?.try_into().ok()?).into()),
+            (8, Endian::Little) => Value::Float(f64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)),
+            (8, Endian::Big) => Value::Float(f64::from_be_bytes(bytes.get(..8)?.try_into().ok()?)),
+            _ => return None,
+        },
+        Form::Truth => Value::Truth(*bytes.first()? != 0),
+        &Form::Text { len } => {
+            let text = bytes.get(..len)?.split(|&byte| byte == 0).next().unwrap_or_default();
+            Value::Text(String::from_utf8_lossy(text).into_owned())
+        }
+        Form::Address => {
+            let address = Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(..16)?).ok()?);
+            Value::Text(address.to_ipv4_mapped().map_or_else(|| address.to_string(), |mapped| mapped.to_string()))
+        }
+        &Form::Pointer { size } => Value::Text(format!("{:#x}", integer(bytes.get(..size)?, false, endian))),
+        Form::Name { size, signed, names } => {
+            name(integer(bytes.get(..*size)?, *signed, endian), names)
+        }
+        Form::List { element, stride, len } => {
+            let element = |at: usize| read(element, bytes.get(at * stride..)?, endian);
+            Value::List((0..*len).map(element).collect::<Option<_>>()?)
+        }
+        Form::Fields(fields) => {
+            let value = |field: &Field| match field.bits {
+                None => read(&field.form, bytes.get(field.at..)?, endian),
+                Some((first, width)) => bit_field(&field.form, bytes, first, width, endian),
+            };
+            let named = |field: &Field| Some((field.name.clone(), value(field)?));
+            Value::Fields(fields.iter().map(named).collect::<Option<_>>()?)
+        }
+    })
+}
+
+fn name(value: i128, names: &[(i128, String)]) -> Value {
+    match names.iter().find(|(known, _)| *known == value) {
+        Some((_, name)) => Value::Text(name.clone()),
+        None => Value::Integer(value),
+    }
+}
+
+/// Bits `first..first + width` of a struct, counted as its byte order has them.
+fn bit_field(form: &Form, bytes: &[u8], first: u32, width: u32, endian: Endian) -> Option<Value> {
+    let (begin, end) = ((first / 8) as usize, (first + width).div_ceil(8) as usize);
+    let whole = integer(bytes.get(begin..end).filter(|bytes| bytes.len() <= 16)?, false, endian) as u128;
+    let unused = match endian {
+        Endian::Little => first % 8,
+        Endian::Big => 8 * end as u32 - (first + width),
+    };
+    let mask = if width >= 128 { u128::MAX } else { (1 << width) - 1 };
+    let value = |signed| extended((whole >> unused) & mask, width, signed);
+    Some(match form {
+        Form::Name { signed, names, .. } => name(value(*signed), names),
+        Form::Truth => Value::Truth(value(false) != 0),
+        Form::Integer { signed, .. } => Value::Integer(value(*signed)),
+        _ => Value::Integer(value(false)),
+    })
+}
+
+impl Value {
+    /// A member, by its name; `a.b` is the member `b` of member `a`.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let Value::Fields(fields) = self else { return None };
+        let found = fields.iter().find(|(name, _)| name == first).map(|(_, value)| value)?;
+        rest.map_or(Some(found), |rest| found.get(rest))
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Integer(value) => match (i64::try_from(*value), u64::try_from(*value)) {
+                (Ok(value), _) => serializer.serialize_i64(value),
+                (_, Ok(value)) => serializer.serialize_u64(value),
+                // wider than what readers of JSON take
+                _ => serializer.collect_str(value),
+            },
+            Value::Float(value) => serializer.serialize_f64(*value),
+            Value::Truth(value) => serializer.serialize_bool(*value),
+            Value::Text(value) => serializer.serialize_str(value),
+            Value::List(values) => serializer.collect_seq(values),
+            Value::Fields(fields) => {
+                let mut map = serializer.serialize_map(Some(fields.len()))?;
+                for (name, value) in fields {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+/// `a=1 b.c=2 d=[3,4]`, for a line.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn line(value: &Value, prefix: &str, first: &mut bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if let Value::Fields(fields) = value {
+                for (name, value) in fields {
+                    let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    line(value, &name, first, f)?;
+                }
+                return Ok(());
+            }
+            if !std::mem::replace(first, false) {
+                f.write_str(" ")?;
+            }
+            if !prefix.is_empty() {
+                write!(f, "{prefix}=")?;
+            }
+            match value {
+                Value::Integer(value) => write!(f, "{value}"),
+                Value::Float(value) => write!(f, "{value}"),
+                Value::Truth(value) => write!(f, "{value}"),
+                // what is not one word is quoted
+                Value::Text(value) if value.is_empty() || value.contains([' ', '"', '\n', '\t', '\x1b']) => {
+                    write!(f, "{value:?}")
+                }
+                Value::Text(value) => f.write_str(value),
+                Value::List(values) => {
+                    f.write_str("[")?;
+                    for (at, value) in values.iter().enumerate() {
+                        if at > 0 {
+                            f.write_str(",")?;
+                        }
+                        match value {
+                            Value::Fields(_) => write!(f, "{{{value}}}")?,
+                            value => write!(f, "{value}")?,
+                        }
+                    }
+                    f.write_str("]")
+                }
+                Value::Fields(_) => Ok(()),
+            }
+        }
+        line(self, "", &mut true, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record {
+        let number = |size, signed, network| Form::Integer { size, signed, network };
+        let field = |name: &str, at, form| Field { name: name.to_owned(), at, form, bits: None };
+        let names = vec![(0, "SENT".to_owned()), (-1, "FAILED".to_owned())];
+        let fields = vec![
+            field("time", 0, number(8, false, false)),
+            field("change", 8, number(4, true, false)),
+            field("port", 12, number(2, false, true)),
+            Field { bits: Some((112, 3)), ..field("low", 14, number(1, false, false)) },
+            Field { bits: Some((115, 9)), ..field("high", 14, number(2, true, false)) },
+            field("peer", 16, Form::Address),
+            field("name", 32, Form::Text { len: 8 }),
+            field("kind", 40, Form::Name { size: 4, signed: true, names }),
+            field("at", 44, Form::Fields(vec![field("x", 0, Form::Truth), field("y", 1, number(1, false, false))])),
+            field("list", 46, Form::List { element: Box::new(number(1, false, false)), stride: 1, len: 2 }),
+        ];
+        Record { size: 48, form: Form::Fields(fields), endian: Endian::Little }
+    }
+
+    #[test]
+    fn bytes_are_read_by_their_types() {
+        let mut bytes = [0u8; 56];
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        bytes[8..12].copy_from_slice(&(-5i32).to_le_bytes());
+        bytes[12..14].copy_from_slice(&443u16.to_be_bytes());
+        // low 5, high -2 (nine bits)
+        bytes[14..16].copy_from_slice(&(5u16 | (0x1fe << 3)).to_le_bytes());
+        bytes[26..32].copy_from_slice(&[0xff, 0xff, 127, 0, 0, 1]);
+        bytes[32..36].copy_from_slice(b"a b\0");
+        bytes[40..44].copy_from_slice(&(-1i32).to_le_bytes());
+        bytes[44..48].copy_from_slice(&[1, 2, 3, 4]);
+        let value = sample().read(&bytes).unwrap();
+        let line = "time=18446744073709551615 change=-5 port=443 low=5 high=-2 peer=127.0.0.1 name=\"a b\" kind=FAILED \
+                    at.x=true at.y=2 list=[3,4]";
+        assert_eq!(value.to_string(), line);
+        let json = r#"{"time":18446744073709551615,"change":-5,"port":443,"low":5,"high":-2,"peer":"127.0.0.1","name":"a b","kind":"FAILED","at":{"x":true,"y":2},"list":[3,4]}"#;
+        assert_eq!(serde_json::to_string(&value).unwrap(), json);
+        assert_eq!(value.get("at.y"), Some(&Value::Integer(2)));
+        assert_eq!(value.get("at.z"), None);
+        assert_eq!(sample().read(&bytes[..47]), None, "an event that is cut says nothing");
+    }
+
+    #[test]
+    fn bits_are_counted_from_the_other_end_on_the_other_machines() {
+        let number = Form::Integer { size: 2, signed: false, network: false };
+        // 0b101_0000_0000_00011
+        let bytes = [0b1010_0000, 0b0000_0011];
+        assert_eq!(bit_field(&number, &bytes, 0, 3, Endian::Big), Some(Value::Integer(5)));
+        assert_eq!(bit_field(&number, &bytes, 12, 4, Endian::Big), Some(Value::Integer(3)));
+        assert_eq!(bit_field(&number, &bytes, 12, 5, Endian::Big), None);
+    }
+}
