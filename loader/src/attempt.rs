@@ -1,4 +1,4 @@
-//! Features that only an attempt tells of. The one place with unsafe code: calls of libbpf that libbpf-rs does not have.
+//! Features that only an attempt tells of. Unsafe code: calls of libbpf that libbpf-rs does not have.
 
 use std::ffi::CStr;
 use std::io;
@@ -108,14 +108,6 @@ pub(crate) fn helper(prog_type: u32, number: u32) -> Answer {
         0 => Answer::No("the verifier does not let such a program call it".to_owned()),
         error => Answer::Unknown(io::Error::from_raw_os_error(-error).to_string()),
     }
-}
-
-/// Gives a program a buffer for the verifier's log.
-pub(crate) fn set_log(program: &mut libbpf_rs::OpenProgramMut<'_>, log: &mut [u8]) {
-    use libbpf_rs::AsRawLibbpf;
-    let size = log.len() as libbpf_sys::size_t;
-    // SAFETY: the caller keeps the buffer until the object was loaded, or was not.
-    unsafe { libbpf_sys::bpf_program__set_log_buf(program.as_libbpf_object().as_ptr(), log.as_mut_ptr().cast(), size) };
 }
 
 /// The kernel's number of a program type, by its name without `BPF_PROG_TYPE_`.

@@ -10,14 +10,27 @@
 //! The plan is made before anything is loaded. What the kernel refuses all the same is taken out, the plan is made again
 //! with that knowledge (another program of the group may serve), and the rest is loaded.
 
+mod attach;
 mod attempt;
+pub mod cause;
 pub mod choose;
+pub mod configuration;
+mod open;
+mod pins;
 mod probe;
+mod raw;
+pub mod record;
 mod session;
+pub mod stream;
+pub mod uprobe;
 mod verifier;
+mod verify;
 mod weaken;
 mod words;
 
+pub use attach::Attachment;
+pub use pins::retire as unpin;
 pub use probe::{helpers, probe};
-pub use session::{Error, Observed, Session, load, verify};
+pub use session::{Error, Options, Session, load};
 pub use verifier::summary;
+pub use verify::{Observed, verify};

@@ -7,7 +7,7 @@ use std::path::Path;
 use btf::object_file::ObjectFile;
 use plan::{Answer, Feature, KernelFacts, Lockdown, SectionKind, Security};
 
-use crate::attempt;
+use crate::{attach, attempt};
 
 /// What is known of the running kernel. `root` is `/`, but in tests; attempts are made on the real kernel in any case.
 pub fn probe(root: &Path) -> KernelFacts {
@@ -52,6 +52,11 @@ pub fn probe(root: &Path) -> KernelFacts {
         false => Answer::No("it is not mounted".to_owned()),
     };
     facts.features.insert(Feature::Tracefs, tracefs);
+    let groups = match attach::cgroup_root(root) {
+        Some(_) => Answer::Yes,
+        None => Answer::No("they are not mounted".to_owned()),
+    };
+    facts.features.insert(Feature::ControlGroups, groups);
     facts
 }
 

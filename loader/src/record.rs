@@ -93,6 +93,99 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Writes a member of a struct, `a.b[2].c`, as text has it: a number (decimal, or hexadecimal after `0x`), `true`, an
+    /// enumerator, an address, or text that is cut to its room.
+    ///
+    /// # Errors
+    /// There is no such member, or the value is none of its type's: why.
+    pub fn set(&self, bytes: &mut [u8], path: &str, value: &str) -> Result<(), String> {
+        let (mut form, mut at, mut left) = (&self.form, 0, path);
+        while !left.is_empty() {
+            let end = left[1..].find(['.', '[']).map_or(left.len(), |end| end + 1);
+            let (part, rest) = left.split_at(end);
+            left = rest;
+            match (form, part.strip_prefix('[').and_then(|part| part.strip_suffix(']'))) {
+                (Form::List { element, stride, len }, Some(index)) => {
+                    let index: usize = index.parse().map_err(|_| format!("{index} is no number"))?;
+                    if index >= *len {
+                        return Err(format!("it has {len} elements"));
+                    }
+                    (form, at) = (element, at + index * stride);
+                }
+                (Form::Fields(fields), None) => {
+                    let name = part.trim_start_matches('.');
+                    let known = || fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+                    let field = fields.iter().find(|field| field.name == name);
+                    let field = field.ok_or_else(|| format!("no member {name}; there are {}", known()))?;
+                    if field.bits.is_some() {
+                        return Err("bit-fields cannot be set".to_owned());
+                    }
+                    (form, at) = (&field.form, at + field.at);
+                }
+                _ => return Err(format!("there is no {part} in it")),
+            }
+        }
+        self.write(form, bytes.get_mut(at..).unwrap_or_default(), value)
+    }
+
+    fn write(&self, form: &Form, bytes: &mut [u8], text: &str) -> Result<(), String> {
+        let number = |text: &str| {
+            let parsed = match text.strip_prefix("0x") {
+                Some(hex) => i128::from_str_radix(hex, 16),
+                None => text.parse(),
+            };
+            parsed.map_err(|_| format!("{text} is no number"))
+        };
+        let (value, size, signed, endian) = match form {
+            &Form::Integer { size, signed, network } => {
+                (number(text)?, size, signed, if network { Endian::Big } else { self.endian })
+            }
+            Form::Truth => match text {
+                "true" | "1" => (1, 1, false, self.endian),
+                "false" | "0" => (0, 1, false, self.endian),
+                _ => return Err(format!("{text} is neither true nor false")),
+            },
+            Form::Name { size, signed, names } => {
+                let known = names.iter().find(|(_, name)| name == text).map(|(value, _)| *value);
+                (known.map_or_else(|| number(text), Ok)?, *size, *signed, self.endian)
+            }
+            Form::Address => {
+                let address: std::net::IpAddr = text.parse().map_err(|_| format!("{text} is no address"))?;
+                let address = match address {
+                    std::net::IpAddr::V4(address) => address.to_ipv6_mapped(),
+                    std::net::IpAddr::V6(address) => address,
+                };
+                bytes.get_mut(..16).ok_or("it is cut")?.copy_from_slice(&address.octets());
+                return Ok(());
+            }
+            &Form::Text { len } => {
+                let room = bytes.get_mut(..len).ok_or("it is cut")?;
+                // the last byte stays zero
+                let text = &text.as_bytes()[..text.len().min(len - usize::from(len > 1))];
+                room.fill(0);
+                room[..text.len()].copy_from_slice(text);
+                return Ok(());
+            }
+            _ => return Err("it is no value of its own".to_owned()),
+        };
+        let bits = 8 * size as u32;
+        let (least, most) = match signed {
+            true => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
+            false => (0, (1i128 << bits) - 1),
+        };
+        if !(least..=most).contains(&value) {
+            return Err(format!("it takes {least} to {most}"));
+        }
+        let room = bytes.get_mut(..size).ok_or("it is cut")?;
+        room.copy_from_slice(&value.to_le_bytes()[..size]);
+        if endian == Endian::Big {
+            room.reverse();
+        }
+        Ok(())
+    }
+}
+
 fn form(btf: &Btf<'_>, id: TypeId, depth: usize, left: &mut usize) -> Result<Form, String> {
     let told = |error: btf::Error| error.to_string();
     if depth > DEEPEST {
@@ -116,7 +209,8 @@ fn form(btf: &Btf<'_>, id: TypeId, depth: usize, left: &mut usize) -> Result<For
             }
         }
         Type::Array { element, len, .. } => {
-            let (form, stride) = (form(btf, element, depth + 1, left)?, size_of(btf, element).map_err(told)?.0 as usize);
+            let (form, stride) =
+                (form(btf, element, depth + 1, left)?, size_of(btf, element).map_err(told)?.0 as usize);
             match form {
                 Form::Text { len: 1 } => Form::Text { len: len as usize },
                 element => Form::List { element: Box::new(element), stride, len: len as usize },
@@ -192,9 +286,7 @@ fn read(form: &Form, bytes: &[u8], endian: Endian) -> Option<Value> {
             Value::Text(address.to_ipv4_mapped().map_or_else(|| address.to_string(), |mapped| mapped.to_string()))
         }
         &Form::Pointer { size } => Value::Text(format!("{:#x}", integer(bytes.get(..size)?, false, endian))),
-        Form::Name { size, signed, names } => {
-            name(integer(bytes.get(..*size)?, *signed, endian), names)
-        }
+        Form::Name { size, signed, names } => name(integer(bytes.get(..*size)?, *signed, endian), names),
         Form::List { element, stride, len } => {
             let element = |at: usize| read(element, bytes.get(at * stride..)?, endian);
             Value::List((0..*len).map(element).collect::<Option<_>>()?)
@@ -359,6 +451,27 @@ mod tests {
         assert_eq!(value.get("at.y"), Some(&Value::Integer(2)));
         assert_eq!(value.get("at.z"), None);
         assert_eq!(sample().read(&bytes[..47]), None, "an event that is cut says nothing");
+    }
+
+    #[test]
+    fn what_is_set_is_read() {
+        let mut bytes = vec![0; 48];
+        let mut set = |path, value| sample().set(&mut bytes, path, value);
+        for (path, value) in [("time", "0x10"), ("change", "-1"), ("port", "443"), ("peer", "10.0.0.1"), ("at.y", "7")]
+        {
+            set(path, value).unwrap();
+        }
+        set("name", "longer than it").unwrap();
+        set("kind", "FAILED").unwrap();
+        set("list[1]", "255").unwrap();
+        assert_eq!(set("list[2]", "1"), Err("it has 2 elements".to_owned()));
+        assert_eq!(set("list[1]", "256"), Err("it takes 0 to 255".to_owned()));
+        assert_eq!(set("at.z", "1"), Err("no member z; there are x, y".to_owned()));
+        assert_eq!(set("time.x", "1"), Err("there is no .x in it".to_owned()));
+        assert_eq!(set("time", "soon"), Err("soon is no number".to_owned()));
+        let line = "time=16 change=-1 port=443 low=0 high=0 peer=10.0.0.1 name=\"longer \" kind=FAILED at.x=false \
+                    at.y=7 list=[0,255]";
+        assert_eq!(sample().read(&bytes).unwrap().to_string(), line);
     }
 
     #[test]

@@ -1,17 +1,47 @@
 //! Loading and attaching by the plan.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use btf::Btf;
 use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
-use libbpf_rs::{Link, Object, ObjectBuilder};
-use plan::{Attach, Feature, Hints, Kernel, KernelFacts, Need, Plan, ProgramPlan, SectionKind, Status};
+use libbpf_rs::{MapHandle, Object};
+use plan::{Attach, Hints, Kernel, KernelFacts, MapDefinition, Plan, SectionKind};
 
+use crate::attach::{self, Attachment};
+use crate::cause::Cause;
 use crate::choose::{Types, as_file};
-use crate::weaken::weaken;
-use crate::{attempt, verifier, words};
+use crate::configuration::Configuration;
+use crate::open::{self, Failed, Work};
+use crate::stream::{Event, Listener, Stream};
+use crate::uprobe::{self, Resolver, SymbolTables};
+use crate::{pins, words};
+
+/// What the caller decides.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// What is known of the programs besides the object.
+    pub hints: Hints,
+    /// The configuration: the bytes of `LCC_CONFIG`'s struct, or its first; what is not given is zero.
+    pub config: Vec<u8>,
+    /// The control group that programs for control groups are attached to; else the root of the unified hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// Programs that are loaded, and attached by the caller.
+    pub by_caller: Vec<String>,
+    /// The process whose calls uprobes see; else all.
+    pub pid: Option<u32>,
+    /// Who knows where functions begin; else [`SymbolTables`].
+    pub resolver: Option<Arc<dyn Resolver>>,
+    /// Entries of maps, where they are not to be the object's own.
+    pub map_entries: Vec<(String, u32)>,
+    /// A folder in a BPF file system. What is attached stays attached when the session ends, and is found there by the next
+    /// one with the same object and options, which loads nothing; one with others takes its place.
+    pub pins: Option<PathBuf>,
+}
 
 /// What was loaded, for as long as it lives.
 pub struct Session {
@@ -19,10 +49,37 @@ pub struct Session {
     pub plan: Plan,
     /// The verifier's log of each program that was refused.
     pub logs: Vec<(String, String)>,
-    /// Attachments, by program; they go before the object does.
-    pub links: Vec<(String, Link)>,
-    /// The object.
-    pub object: Object,
+    /// Where uprobes were attached, by program: `FILE+OFFSET`, and how that is known.
+    pub resolved: Vec<(String, String)>,
+    /// It was found pinned, and not loaded.
+    pub reused: bool,
+    /// Attachments; they go before the object does.
+    pub attachments: Vec<Attachment>,
+    /// The maps that were made, by name.
+    pub maps: BTreeMap<String, MapHandle>,
+    /// The object; none where what was pinned serves.
+    pub object: Option<Object>,
+    /// The streams of events.
+    pub streams: Vec<Stream>,
+    pins: Option<PathBuf>,
+}
+
+impl Session {
+    /// Hears all streams of events, from now on.
+    ///
+    /// # Errors
+    /// Their buffers cannot be made.
+    pub fn listen<'h>(&self, handler: impl FnMut(Event<'_>) + Send + 'h) -> libbpf_rs::Result<Listener<'h>> {
+        Listener::new(&self.streams, &self.maps, handler)
+    }
+
+    /// Detaches everything, also what is pinned.
+    ///
+    /// # Errors
+    /// A pin cannot be removed.
+    pub fn unload(self) -> std::io::Result<()> {
+        self.pins.as_deref().map_or(Ok(()), pins::remove)
+    }
 }
 
 /// Why nothing was loaded.
@@ -51,25 +108,33 @@ pub enum Error {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// The configuration is none of this object's.
+    #[error("{name}: the configuration: {what}")]
+    Configuration {
+        /// The object's name.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// What is pinned cannot be read, or it cannot be pinned.
+    #[error("{name}: pins: {source}")]
+    Pins {
+        /// The object's name.
+        name: String,
+        /// What is wrong; it names the path.
+        source: std::io::Error,
+    },
     /// The kernel refuses the object, not one of its programs: its words, and the plan so far.
-    #[error("{name}: {source}{}", warnings(.said))]
+    #[error("{name}: {}", refusal(.cause, .source, .said))]
     Refused {
         /// The object's name.
         name: String,
+        /// Why, in one of few ways.
+        cause: Cause,
         /// The kernel's words.
         source: libbpf_rs::Error,
         /// What libbpf said of it.
         said: Vec<String>,
-        /// The plan so far.
-        plan: Box<Plan>,
-    },
-    /// The process may not load BPF at all.
-    #[error("{name}: the process may not load BPF programs ({source}): run as root, or with CAP_BPF and CAP_PERFMON")]
-    NotPermitted {
-        /// The object's name.
-        name: String,
-        /// The kernel's words.
-        source: libbpf_rs::Error,
         /// The plan so far.
         plan: Box<Plan>,
     },
@@ -79,14 +144,140 @@ impl Error {
     /// The plan, where there is one.
     pub fn plan(&self) -> Option<&Plan> {
         match self {
-            Error::Refused { plan, .. } | Error::NotPermitted { plan, .. } => Some(plan),
+            Error::Refused { plan, .. } => Some(plan),
             _ => None,
         }
     }
 }
 
-/// Bytes of a log: what the verifier says of a refusal stands at its end, and libbpf keeps the end.
-const LOG: usize = 1 << 20;
+fn refusal(cause: &Cause, source: &libbpf_rs::Error, said: &[String]) -> String {
+    match cause {
+        Cause::Other => format!("{source}{}", warnings(said)),
+        // libbpf's hints for this number are wrong more often than right
+        cause => format!("{cause} ({source})"),
+    }
+}
+
+/// The first of libbpf's warnings, which says what the others follow from.
+pub(crate) fn warnings(said: &[String]) -> String {
+    said.first().map_or_else(String::new, |first| format!(" ({})", first.lines().next().unwrap_or_default()))
+}
+
+/// All that does not change from one attempt to the next.
+pub(crate) struct Prepared<'p> {
+    name: &'p str,
+    bytes: &'p [u8],
+    options: &'p Options,
+    /// The types, read.
+    pub(crate) types: Option<Btf<'p>>,
+    /// The types as a file for libbpf, which finds the kernel's own by itself.
+    file: Option<(File, PathBuf)>,
+    configuration: Option<Configuration>,
+    declared: Vec<MapDefinition>,
+    places: attach::Places,
+    resolved: Vec<(String, String)>,
+    /// Uprobes whose function is not found: program, stage, why.
+    pub(crate) unresolved: Vec<(String, &'static str, String)>,
+}
+
+impl<'p> Prepared<'p> {
+    pub(crate) fn new(
+        name: &'p str,
+        bytes: &'p [u8],
+        object: &ObjectFile<'_>,
+        types: Option<&'p Types>,
+        options: &'p Options,
+    ) -> Result<Prepared<'p>, Error> {
+        let wrong = |what| Error::Configuration { name: name.to_owned(), what };
+        let configuration = Configuration::of(object, bytes).map_err(wrong)?;
+        let (given, size) = (options.config.len(), configuration.as_ref().map_or(0, |found| found.size));
+        if given > size {
+            return Err(wrong(match size {
+                0 => "the object has none (LCC_CONFIG)".to_owned(),
+                size => format!("{given} bytes are given, and the object's has {size}"),
+            }));
+        }
+        let parsed = types.map(|types| Btf::parse(&types.bytes).map_err(|error| (types.place.clone(), error)));
+        let parsed = parsed.transpose().map_err(|(place, source)| Error::Types { place, source })?;
+        let file = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
+        let file = file.map_err(|source| Error::Memory { source })?;
+        let mut prepared = Prepared {
+            name,
+            bytes,
+            options,
+            types: parsed,
+            file,
+            configuration,
+            declared: plan::maps(object),
+            places: attach::Places::new(),
+            resolved: Vec::new(),
+            unresolved: Vec::new(),
+        };
+        prepared.resolve(object);
+        Ok(prepared)
+    }
+
+    /// Looks the functions of all uprobes up.
+    fn resolve(&mut self, object: &ObjectFile<'_>) {
+        let resolver: &dyn Resolver = self.options.resolver.as_deref().unwrap_or(&SymbolTables);
+        for function in object.functions().iter().filter(|function| object.is_entry(function)) {
+            let section = &object.sections()[function.section].name;
+            let target = match SectionKind::of(section) {
+                Some(kind) if kind.attach == Attach::Uprobe => kind.target,
+                _ => None,
+            };
+            let Some(target) = target else { continue };
+            let name = function.name.clone();
+            let place = match uprobe::Target::parse(target) {
+                Some(target) => target.resolve(resolver),
+                None => Err(format!("{target} is not FILE:FUNCTION")),
+            };
+            match place {
+                Ok((file, offset, how)) => {
+                    self.resolved.push((name.clone(), format!("{}+{offset:#x}, by its {how}", file.display())));
+                    self.places.insert(name, (file, offset));
+                }
+                Err(why) => self.unresolved.push((name, "resolve", why)),
+            }
+        }
+    }
+
+    fn work(&self) -> Work<'_> {
+        Work {
+            name: self.name,
+            bytes: self.bytes,
+            types: self.file.as_ref().map(|(_, path)| path.as_path()),
+            options: self.options,
+            configuration: self.configuration.as_ref(),
+            declared: &self.declared,
+        }
+    }
+
+    /// Loads and attaches by a plan.
+    pub(crate) fn attempt(
+        &self,
+        plan: &Plan,
+    ) -> Result<(Object, BTreeMap<String, MapHandle>, Vec<Attachment>), Failed> {
+        let (object, maps) = open::load(&self.work(), plan)?;
+        let attachments = attach::attach(&object, plan, self.options, &self.places)?;
+        Ok((object, maps, attachments))
+    }
+
+    /// The streams that a plan makes.
+    fn streams(&self, plan: &Plan) -> Vec<Stream> {
+        let is_made = |name: &str| plan.maps.iter().any(|map| map.enabled && map.name == name);
+        let stream = |map: &MapDefinition| {
+            let lost = self.declared.iter().find(|other| other.lost_of() == Some(&map.name));
+            Some(Stream {
+                name: map.name.clone(),
+                event: map.stream()?.to_owned(),
+                lost: lost.map(|lost| lost.name.clone()),
+                bytes: map.max_entries,
+            })
+        };
+        self.declared.iter().filter(|map| is_made(&map.name)).filter_map(stream).collect()
+    }
+}
 
 /// Loads what works of an object, and attaches it. `types` are those that were [chosen](crate::choose::choose).
 ///
@@ -97,196 +288,91 @@ pub fn load(
     bytes: &[u8],
     facts: &KernelFacts,
     types: Option<&Types>,
-    hints: &Hints,
+    options: &Options,
 ) -> Result<Session, Error> {
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
-    let parsed = parse(types)?;
-    let custom = custom(types)?;
-    let custom = custom.as_ref().map(|(_, path)| path.as_path());
-    let kernel = Kernel::new(facts, parsed.as_ref().map(Target::kernel), None);
-    let mut hints = hints.clone();
+    let prepared = Prepared::new(name, bytes, &object, types, options)?;
+    let kernel = Kernel::new(facts, prepared.types.as_ref().map(Target::kernel), None);
+    let mut hints = options.hints.clone();
+    hints.refused.extend(prepared.unresolved.iter().cloned());
+    let pinned = options.pins.as_deref().map(|folder| (folder, pins::folder(folder, bytes, options)));
+    let in_pins = |source| Error::Pins { name: name.to_owned(), source };
+    if let Some((_, folder)) = &pinned
+        && let Some(found) = pins::find(folder).map_err(in_pins)?
+    {
+        return Ok(reuse(&prepared, &object, &kernel, hints, found, folder));
+    }
     let mut logs = Vec::new();
     loop {
         let plan = plan::plan(&object, &kernel, &hints);
-        let (result, said) = words::listen(|| attempt(name, bytes, custom, &plan));
+        let (result, said) = words::listen(|| prepared.attempt(&plan));
         match result {
-            Ok((object, links)) => return Ok(Session { plan, logs, object, links }),
+            Ok((object, mut maps, mut attachments)) => {
+                if let Some((pins, folder)) = &pinned {
+                    pins::retire(pins).map_err(in_pins)?;
+                    pins::pin(folder, &mut maps, &mut attachments).map_err(in_pins)?;
+                }
+                let streams = prepared.streams(&plan);
+                let pins = pinned.map(|(_, folder)| folder);
+                let resolved = prepared.resolved;
+                let object = Some(object);
+                return Ok(Session { plan, logs, resolved, reused: false, attachments, maps, object, streams, pins });
+            }
             Err(Failed::Program { name, stage, why, log }) => {
                 logs.extend(log.map(|log| (name.clone(), log)));
                 hints.refused.push((name, stage, why));
             }
             Err(Failed::Object(source)) => {
-                let (name, plan) = (name.to_owned(), Box::new(plan));
-                return Err(match source.kind() {
-                    libbpf_rs::ErrorKind::PermissionDenied => Error::NotPermitted { name, source, plan },
-                    _ => Error::Refused { name, source, said, plan },
-                });
+                let (name, plan, cause) = (name.to_owned(), Box::new(plan), Cause::of(errno(&source), facts));
+                return Err(Error::Refused { name, cause, source, said, plan });
             }
         }
     }
 }
 
-fn parse(types: Option<&Types>) -> Result<Option<Btf<'_>>, Error> {
-    let Some(types) = types else { return Ok(None) };
-    Btf::parse(&types.bytes).map(Some).map_err(|source| Error::Types { place: types.place.clone(), source })
-}
-
-/// The types as a file for libbpf, which finds the kernel's own by itself.
-fn custom(types: Option<&Types>) -> Result<Option<(File, PathBuf)>, Error> {
-    let custom = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
-    custom.map_err(|source| Error::Memory { source })
-}
-
-/// The first of libbpf's warnings, which says what the others follow from.
-fn warnings(said: &[String]) -> String {
-    said.first().map_or_else(String::new, |first| format!(" ({})", first.lines().next().unwrap_or_default()))
-}
-
-enum Failed {
-    /// One program is refused.
-    Program { name: String, stage: &'static str, why: String, log: Option<String> },
-    /// It cannot be told which.
-    Object(libbpf_rs::Error),
-}
-
-/// The kernel functions, variables and configuration values that the kernel does not have.
-fn absent(plan: &Plan) -> Vec<&str> {
-    let requirements = plan.programs.iter().flat_map(|program| &program.requirements);
-    let unmet = requirements.filter(|requirement| requirement.status == Status::Unmet);
-    let named = unmet.filter_map(|requirement| match &requirement.need {
-        Need::Kfunc { name } | Need::Variable { name } | Need::Config { name } => Some(name.as_str()),
-        _ => None,
-    });
-    named.collect()
-}
-
-/// One attempt at a plan.
-fn attempt(
-    name: &str,
-    bytes: &[u8],
-    types: Option<&Path>,
-    plan: &Plan,
-) -> Result<(Object, Vec<(String, Link)>), Failed> {
-    let enabled = |name: &str| plan.programs.iter().any(|program| program.enabled && program.name == name);
-    let mut builder = ObjectBuilder::default();
-    builder.name(name.trim_end_matches(".o")).map_err(Failed::Object)?;
-    if let Some(path) = types {
-        builder.btf_custom_path(path).map_err(Failed::Object)?;
-    }
-    let mut bytes = bytes.to_vec();
-    weaken(&mut bytes, &absent(plan));
-    let mut open = builder.open_memory(&bytes).map_err(Failed::Object)?;
-    for mut map in open.maps_mut() {
-        let name = map.name().to_string_lossy().into_owned();
-        if plan.maps.iter().any(|planned| !planned.enabled && planned.name == name) {
-            map.set_autocreate(false).map_err(Failed::Object)?;
+/// What a session before this one has left.
+fn reuse(
+    prepared: &Prepared<'_>,
+    object: &ObjectFile<'_>,
+    kernel: &Kernel<'_>,
+    mut hints: Hints,
+    found: pins::Found,
+    folder: &Path,
+) -> Session {
+    let is_pinned = |name: &str| found.attachments.iter().any(|attachment| attachment.program == name);
+    let plan = plan::plan(object, kernel, &hints);
+    let by_caller = &prepared.options.by_caller;
+    for program in plan.programs.iter().filter(|program| program.enabled && !by_caller.contains(&program.name)) {
+        let is_attached = SectionKind::of(&program.section).is_some_and(|kind| attach::is_ours(&kind));
+        if is_attached && !is_pinned(&program.name) {
+            let why = "it is not among what is pinned: it was refused when that was loaded".to_owned();
+            hints.refused.push((program.name.clone(), "attach", why));
         }
     }
-    let mut logs: Vec<(String, Vec<u8>)> = Vec::new();
-    for mut program in open.progs_mut() {
-        let name = program.name().to_string_lossy().into_owned();
-        program.set_autoload(enabled(&name));
-        if enabled(&name) {
-            let mut log = vec![0; LOG];
-            attempt::set_log(&mut program, &mut log);
-            logs.push((name, log));
-        }
-    }
-    let object = match open.load() {
-        Ok(object) => object,
-        Err(error) => {
-            let text = |log: &[u8]| {
-                String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
-            };
-            let spoken = logs.into_iter().map(|(name, log)| (name, text(&log))).find(|(_, log)| !log.trim().is_empty());
-            return Err(match spoken {
-                Some((name, log)) => {
-                    let why = verifier::summary(&log).map_or_else(|| error.to_string(), |(why, _)| why);
-                    Failed::Program { name, stage: "load", why, log: Some(log) }
-                }
-                None => Failed::Object(error),
-            });
-        }
-    };
-    let mut links = Vec::new();
-    for program in object.progs_mut() {
-        let name = program.name().to_string_lossy().into_owned();
-        let section = program.section().to_string_lossy().into_owned();
-        // what a section does not say all of is attached by the caller
-        let by_section = SectionKind::of(&section).is_some_and(|kind| {
-            kind.target.is_some() && !matches!(kind.attach, Attach::Extension | Attach::StructOps | Attach::Uprobe)
-        });
-        if !enabled(&name) || !by_section {
-            continue;
-        }
-        match program.attach() {
-            Ok(link) => links.push((name, link)),
-            Err(error) => {
-                return Err(Failed::Program { name, stage: "attach", why: error.to_string(), log: None });
-            }
-        }
-    }
-    Ok((object, links))
-}
-
-/// What a program was predicted to do, and did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// Its name.
-    pub program: String,
-    /// Whether it could work, by the plan.
-    pub predicted: Status,
-    /// All that speaks against it is that the kernel would take it and it would do something else than it was written for:
-    /// read what is not there, or never run.
-    pub silently: bool,
-    /// What was tried that failed, and the kernel's words; `None` where it was loaded and, as far as its section says what
-    /// to, attached.
-    pub refused: Option<(&'static str, String)>,
-}
-
-impl Observed {
-    /// Whether the kernel did otherwise than the plan said. What the plan did not know cannot differ.
-    pub fn differs(&self) -> bool {
-        match self.predicted {
-            Status::Met => self.refused.is_some(),
-            Status::Unmet => self.refused.is_none() && !self.silently,
-            Status::Unknown => false,
-        }
+    let plan = plan::plan(object, kernel, &hints);
+    Session {
+        streams: prepared.streams(&plan),
+        plan,
+        logs: Vec::new(),
+        resolved: prepared.resolved.clone(),
+        reused: true,
+        attachments: found.attachments,
+        maps: found.maps,
+        object: None,
+        pins: Some(folder.to_owned()),
     }
 }
 
-/// Loads and attaches each program of an object by itself, also those that the plan has off, to hold the plan against what
-/// the kernel does. Nothing stays attached.
-///
-/// # Errors
-/// See [`Error`]: the object or the types cannot be read.
-pub fn verify(
-    name: &str,
-    bytes: &[u8],
-    facts: &KernelFacts,
-    types: Option<&Types>,
-) -> Result<(Plan, Vec<Observed>), Error> {
-    let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
-    let parsed = parse(types)?;
-    let custom = custom(types)?;
-    let custom = custom.as_ref().map(|(_, path)| path.as_path());
-    let kernel = Kernel::new(facts, parsed.as_ref().map(Target::kernel), None);
-    let plan = plan::plan(&object, &kernel, &Hints::default());
-    let one = |program: &ProgramPlan| {
-        let mut alone = plan.clone();
-        alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);
-        let (result, said) = words::listen(|| attempt(name, bytes, custom, &alone));
-        let refused = match result {
-            Ok(_) => None,
-            Err(Failed::Program { stage, why, .. }) => Some((stage, format!("{why}{}", warnings(&said)))),
-            Err(Failed::Object(error)) => Some(("load", format!("{error}{}", warnings(&said)))),
-        };
-        let unmet = program.requirements.iter().filter(|requirement| requirement.status == Status::Unmet);
-        let is_silent =
-            |need: &Need| matches!(need, Need::Argument { .. } | Need::Feature { feature: Feature::BpfLsm });
-        let silently = unmet.clone().count() > 0 && unmet.clone().all(|requirement| is_silent(&requirement.need));
-        Observed { program: program.name.clone(), predicted: program.status, silently, refused }
-    };
-    let observed = plan.programs.iter().map(one).collect();
-    Ok((plan, observed))
+/// The kernel's error number; 0 where there is none.
+fn errno(error: &libbpf_rs::Error) -> i32 {
+    match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => 1,
+        libbpf_rs::ErrorKind::Unsupported => 95,
+        // the number stands in the words only
+        _ => {
+            let text = format!("{error:#}");
+            let number = text.rsplit_once("os error ").map(|(_, rest)| rest.trim_end_matches(')'));
+            number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        }
+    }
 }

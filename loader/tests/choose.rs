@@ -37,7 +37,7 @@ struct Fixture {
 }
 
 fn fixture() -> Option<Fixture> {
-    let object = compile("tests/fixtures/mixed.bpf.c")?;
+    let object = compile("lcc-load/tests/fixtures/mixed.bpf.c")?;
     let other = compile("plan/tests/fixtures/programs.bpf.c")?;
     let kernel = compile("plan/tests/fixtures/kernel.c")?;
     let types = Btf::parse(btf::elf::btf_section(&kernel).unwrap().unwrap().btf).unwrap();

@@ -104,7 +104,7 @@ fn default_objects() -> Result<Vec<PathBuf>> {
     process::run(
         process::command("clang", &root)
             .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-fdebug-compilation-dir=.", "-I", "bpf"])
-            .args(["-c", "loader/tests/fixtures/zoo.bpf.c", "-o"])
+            .args(["-c", "loader/lcc-load/tests/fixtures/zoo.bpf.c", "-o"])
             .arg(&zoo),
     )?;
     let mut objects = crate::objects::build()?;

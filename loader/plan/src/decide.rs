@@ -68,7 +68,6 @@ pub struct MapPlan {
     /// on this kernel, a ring buffer or a perf buffer; else the object's.
     pub map_type: u32,
     /// Its type, and whether the kernel has it.
-    #[serde(flatten)]
     pub requirement: Requirement,
 }
 

@@ -14,6 +14,8 @@ pub struct MapDefinition {
     pub name: String,
     /// Value of `enum bpf_map_type`.
     pub map_type: u32,
+    /// Its `max_entries`; of a ring buffer its bytes. 0 where it has none.
+    pub max_entries: u32,
     /// Its tags, of `btf_decl_tag`.
     pub tags: Vec<String>,
 }
@@ -99,22 +101,30 @@ pub fn maps(object: &ObjectFile<'_>) -> Vec<MapDefinition> {
         for variable in section.vars().flatten() {
             let Ok(Type::Var { name, ty, .. }) = btf.ty(variable.ty) else { continue };
             let tags = tags.iter().filter(|tag| tag.0 == variable.ty.0).map(|tag| tag.1.to_owned()).collect();
-            maps.push(MapDefinition { name: name.to_owned(), map_type: map_type(btf, ty).unwrap_or(0), tags });
+            maps.push(MapDefinition {
+                name: name.to_owned(),
+                map_type: number(btf, ty, "type"),
+                max_entries: number(btf, ty, "max_entries"),
+                tags,
+            });
         }
     }
     maps
 }
 
-/// The number that `__uint(type, N)` hides: the length of an array that the member points to.
-fn map_type(btf: &Btf<'_>, definition: btf::TypeId) -> Option<u32> {
-    let definition = strip_modifiers(btf, definition).ok()?;
-    let Ok(Type::Struct(definition)) = btf.ty(definition) else { return None };
-    let member = definition.members().flatten().find(|member| member.name == "type")?;
-    let Ok(Type::Ptr(array)) = btf.ty(member.ty) else { return None };
-    match btf.ty(array) {
-        Ok(Type::Array { len, .. }) => Some(len),
-        _ => None,
-    }
+/// The number that `__uint(NAME, N)` hides: the length of an array that the member points to; 0 where there is none.
+fn number(btf: &Btf<'_>, definition: btf::TypeId, name: &str) -> u32 {
+    let hidden = || {
+        let definition = strip_modifiers(btf, definition).ok()?;
+        let Ok(Type::Struct(definition)) = btf.ty(definition) else { return None };
+        let member = definition.members().flatten().find(|member| member.name == name)?;
+        let Ok(Type::Ptr(array)) = btf.ty(member.ty) else { return None };
+        match btf.ty(array) {
+            Ok(Type::Array { len, .. }) => Some(len),
+            _ => None,
+        }
+    };
+    hidden().unwrap_or(0)
 }
 
 /// The tags of functions and variables: id and text.

@@ -30,7 +30,7 @@ fn compile(folder: &Path, source: &str) -> Option<PathBuf> {
     let out = folder.join(source.replace(".bpf.c", ".bpf.o"));
     let mut clang = Command::new("clang");
     clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
-    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../bpf"));
+    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf"));
     // names of sources as the working folder has them
     clang.current_dir(sources()).arg("-c").arg(source).arg("-o").arg(&out);
     match clang.status() {
@@ -83,16 +83,16 @@ fn root_a_good_program_runs_whatever_becomes_of_the_others() {
     let parsed = btf::object_file::ObjectFile::parse("mixed.bpf.o", &bytes).unwrap();
     let chosen = choose(&parsed, &facts, &places).unwrap();
     assert!(chosen.btf.as_ref().is_some_and(|types| types.own), "{:?}", chosen.steps);
-    let hints = plan::Hints::default();
-    let session = loader::load("mixed.bpf.o", &bytes, &facts, chosen.btf.as_ref(), &hints).unwrap();
+    let options = loader::Options::default();
+    let session = loader::load("mixed.bpf.o", &bytes, &facts, chosen.btf.as_ref(), &options).unwrap();
     check_golden("mixed.txt", &steady(&session.plan));
     let refused: Vec<&str> = session.logs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(refused, ["verifier_error", "count_refused"], "the kernel was asked about no others");
     assert!(session.logs.iter().all(|(_, log)| log.contains("invalid bpf_context access")), "the logs are kept");
-    let attached: Vec<&str> = session.links.iter().map(|(name, _)| name.as_str()).collect();
+    let attached: Vec<&str> = session.attachments.iter().map(|one| one.program.as_str()).collect();
     assert_eq!(attached, ["good", "count_taken"]);
     std::thread::sleep(std::time::Duration::from_millis(50));
-    let map = session.object.maps().find(|map| map.name() == "switches").unwrap();
+    let map = &session.maps["switches"];
     let count = map.lookup(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY).unwrap().unwrap();
     assert!(u64::from_ne_bytes(count.try_into().unwrap()) > 0, "it counts switches of tasks");
 }
@@ -104,7 +104,8 @@ fn root_nothing_is_left_behind() {
     }
     let folder = tempfile::tempdir().unwrap();
     let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
-    let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("run").arg(&object).output().unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_lcc-load")).args(["run", "--seconds", "0"]).arg(&object).output().unwrap();
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
     let text = String::from_utf8(run.stdout).unwrap();
     assert!(text.contains("on  good") && text.contains("off verifier_error"), "{text}");
@@ -144,8 +145,12 @@ fn root_custom_btf_serves_relocations() {
     let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
     let copy = folder.path().join("copy.btf");
     std::fs::copy("/sys/kernel/btf/vmlinux", &copy).unwrap();
-    let run =
-        Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("run").arg(&object).env("LCC_BTF", &copy).output().unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_lcc-load"))
+        .args(["run", "--seconds", "0"])
+        .arg(&object)
+        .env("LCC_BTF", &copy)
+        .output()
+        .unwrap();
     let errors = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(0), "{errors}");
     assert!(errors.contains("copy.btf: taken; it serves relocations, not fentry"), "{errors}");
@@ -185,7 +190,14 @@ fn root_without_rights_the_reason_is_named() {
         std::fs::set_permissions(path, mode).unwrap();
     }
     use std::os::unix::process::CommandExt;
-    let run = Command::new(&program).arg("run").arg(&object).uid(65534).gid(65534).current_dir("/").output().unwrap();
+    let run = Command::new(&program)
+        .args(["run", "--seconds", "0"])
+        .arg(&object)
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .output()
+        .unwrap();
     let (text, errors) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
     assert_eq!(run.status.code(), Some(2), "{text}{errors}");
     assert!(text.contains("unmet CAP_BPF: the process does not have CAP_BPF, nor CAP_SYS_ADMIN"), "{text}");

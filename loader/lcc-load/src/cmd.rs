@@ -1,0 +1,85 @@
+//! The subcommands: each calls the library, and prints.
+
+mod plan;
+mod run;
+mod verify;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use ::plan::{KernelFacts, Outcome, Plan};
+use anyhow::{Context, Result};
+use btf::object_file::ObjectFile;
+use clap::CommandFactory;
+
+use crate::args::{Args, Command, Telling};
+
+/// Carries a command out.
+///
+/// # Errors
+/// Something cannot be read, loaded or written.
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::Facts => {
+            print(&serde_json::to_string_pretty(&loader::probe(Path::new("/")))?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Plan(args) => plan::run(args),
+        Command::Verify { objects } => verify::run(&objects),
+        Command::Run(args) => run::run(args),
+        Command::Unpin { folder } => {
+            loader::unpin(&folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder } => {
+            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            clap_mangen::generate_to(Args::command(), &folder).with_context(|| folder.display().to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "lcc-load", &mut text);
+            print(String::from_utf8_lossy(&text).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The facts of this machine, with what the object may call tried out.
+fn here(object: &ObjectFile<'_>) -> KernelFacts {
+    let mut facts = loader::probe(Path::new("/"));
+    loader::helpers(&mut facts, object);
+    facts
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<ObjectFile<'a>> {
+    ObjectFile::parse(&name(path), bytes).with_context(|| path.display().to_string())
+}
+
+fn tell(plan: &Plan, telling: Telling) -> Result<ExitCode> {
+    let text = if telling.json { serde_json::to_string_pretty(plan)? } else { ::plan::text::lines(plan, telling.all) };
+    print(text.trim_end())?;
+    Ok(code(plan))
+}
+
+fn code(plan: &Plan) -> ExitCode {
+    ExitCode::from(u8::from(plan.outcome == Outcome::Fails))
+}
+
+/// Whoever closed standard output has read enough.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output"),
+    }
+}

@@ -1,0 +1,136 @@
+//! Programs that stay attached when their loader ends, and are found again by the next.
+//!
+//! ```text
+//! FOLDER/                maps that the object itself wants pinned (LIBBPF_PIN_BY_NAME), kept from version to version
+//! FOLDER/<key>/maps/     all maps of what is loaded
+//! FOLDER/<key>/links/    its attachments, by program
+//! ```
+//!
+//! The key is a hash of the object, of its configuration and of the maps' sizes: the same again is not loaded anew, and anything
+//! else takes its place. The folder is one of a BPF file system (`mount -t bpf`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{Link, MapHandle};
+
+use crate::attach::{Attachment, How};
+use crate::session::Options;
+
+/// Digits of a key.
+const KEY: usize = 32;
+
+/// The folder of what is loaded with these options.
+pub(crate) fn folder(pins: &Path, object: &[u8], options: &Options) -> PathBuf {
+    let mut text = object.to_vec();
+    text.extend(&options.config);
+    text.extend(format!("{:?}{:?}{:?}", options.map_entries, options.cgroup, options.pid).bytes());
+    pins.join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&text)))
+}
+
+/// What was pinned before.
+pub(crate) struct Found {
+    pub(crate) maps: BTreeMap<String, MapHandle>,
+    pub(crate) attachments: Vec<Attachment>,
+}
+
+/// What is pinned in a folder; `None` where there is none, or one that was not finished.
+pub(crate) fn find(folder: &Path) -> io::Result<Option<Found>> {
+    let links = match names(&folder.join("links")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        links => links?,
+    };
+    if links.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Found { maps: BTreeMap::new(), attachments: Vec::new() };
+    for (program, path) in links {
+        let link = Link::open(&path).map_err(|error| told(&path, &error))?;
+        found.attachments.push(Attachment { program, how: How::Link(link) });
+    }
+    for (name, path) in names(&folder.join("maps"))? {
+        let map = MapHandle::from_pinned_path(&path).map_err(|error| told(&path, &error))?;
+        found.maps.insert(name, map);
+    }
+    Ok(Some(found))
+}
+
+/// Pins all. The links' folder takes its name when all are in it: what is not finished is not found.
+pub(crate) fn pin(
+    folder: &Path,
+    maps: &mut BTreeMap<String, MapHandle>,
+    attachments: &mut [Attachment],
+) -> io::Result<()> {
+    let unfinished = folder.join("unfinished");
+    for path in [folder.join("maps"), unfinished.clone()] {
+        fs::create_dir_all(&path).map_err(|error| beside(&path, error))?;
+    }
+    for (name, map) in maps {
+        // bpffs takes no dots: the maps of variables have one, and are their programs' own
+        if name.contains('.') {
+            continue;
+        }
+        let path = folder.join("maps").join(name);
+        map.pin(&path).map_err(|error| told(&path, &error))?;
+    }
+    for attachment in attachments {
+        let path = unfinished.join(&attachment.program);
+        match &mut attachment.how {
+            How::Link(link) => link.pin(&path).map_err(|error| told(&path, &error))?,
+            How::Cgroup(_) => return Err(io::Error::other("this kernel has no links of control groups to pin")),
+        }
+    }
+    let links = folder.join("links");
+    fs::rename(&unfinished, &links).map_err(|error| beside(&links, error))
+}
+
+/// Removes what sessions have pinned in a folder: with its links it is detached.
+///
+/// # Errors
+/// A file or folder cannot be read or removed; the error names it.
+pub fn retire(pins: &Path) -> io::Result<()> {
+    let is_key = |name: &str| name.len() == KEY && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let all = match names(pins) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        all => all?,
+    };
+    for (_, folder) in all.into_iter().filter(|(name, _)| is_key(name)) {
+        remove(&folder)?;
+    }
+    Ok(())
+}
+
+/// Removes one of them.
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+    for part in ["links", "unfinished", "maps"] {
+        let part = folder.join(part);
+        for (_, path) in names(&part).unwrap_or_default() {
+            fs::remove_file(&path).map_err(|error| beside(&path, error))?;
+        }
+        match fs::remove_dir(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(beside(&part, error)),
+            _ => {}
+        }
+    }
+    fs::remove_dir(folder).map_err(|error| beside(folder, error))
+}
+
+fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        all.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn beside(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn told(path: &Path, error: &libbpf_rs::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,60 @@
+//! What libbpf-rs does not have, for objects that are being loaded and attached. Unsafe code is here and in `attempt`, in no
+//! other file.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use libbpf_rs::{AsRawLibbpf, OpenProgramMut, ProgramMut};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Gives a program a buffer for the verifier's log.
+pub(crate) fn set_log(program: &mut OpenProgramMut<'_>, log: &mut [u8]) {
+    let size = log.len() as libbpf_sys::size_t;
+    // SAFETY: the caller keeps the buffer until the object was loaded, or was not.
+    unsafe { libbpf_sys::bpf_program__set_log_buf(program.as_libbpf_object().as_ptr(), log.as_mut_ptr().cast(), size) };
+}
+
+/// A program that is attached to a control group without a link, as kernels before 5.7 do it. It is detached with this
+/// value; a process that is killed leaves it attached.
+#[derive(Debug)]
+pub(crate) struct CgroupAttachment {
+    program: OwnedFd,
+    cgroup: OwnedFd,
+    attach_type: u32,
+}
+
+impl CgroupAttachment {
+    /// Attaches, beside others that are attached there (`BPF_F_ALLOW_MULTI`, Linux 4.15).
+    pub(crate) fn new(program: &ProgramMut<'_>, cgroup: BorrowedFd<'_>) -> io::Result<CgroupAttachment> {
+        let (owned, cgroup) = (program.as_fd().try_clone_to_owned()?, cgroup.try_clone_to_owned()?);
+        let attach_type = program.attach_type() as u32;
+        let (fd, at) = (owned.as_raw_fd(), cgroup.as_raw_fd());
+        // SAFETY: both descriptors are open for as long as `owned` and `cgroup` live.
+        match unsafe { libbpf_sys::bpf_prog_attach(fd, at, attach_type, libbpf_sys::BPF_F_ALLOW_MULTI) } {
+            0 => Ok(CgroupAttachment { program: owned, cgroup, attach_type }),
+            error => Err(io::Error::from_raw_os_error(-error)),
+        }
+    }
+}
+
+impl Drop for CgroupAttachment {
+    fn drop(&mut self) {
+        let (fd, at) = (self.program.as_raw_fd(), self.cgroup.as_raw_fd());
+        // SAFETY: both descriptors are open.
+        let _ = unsafe { libbpf_sys::bpf_prog_detach2(fd, at, self.attach_type) };
+    }
+}
+
+/// Waits until one of these descriptors of libbpf's can be read, or a signal comes. Gives whether one can.
+pub(crate) fn wait(descriptors: &[i32], timeout: Duration) -> io::Result<bool> {
+    // SAFETY: the caller has the buffers that these descriptors belong to.
+    let borrowed: Vec<_> = descriptors.iter().map(|&fd| unsafe { BorrowedFd::borrow_raw(fd) }).collect();
+    let mut all: Vec<PollFd<'_>> = borrowed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    match poll(&mut all, Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,150 @@
+//! Events from the kernel, whatever it sends them by: a ring buffer, or a perf buffer for each processor.
+//!
+//! A stream is a map with the tag `lcc:stream:STRUCT` (`LCC_STREAM` of `bpf/lcc.bpf.h`). What did not get into a ring buffer the
+//! program counts, what did not get into a perf buffer the kernel: [`Listener::lost`] has the sum.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+
+use crate::raw;
+
+/// A stream of an object that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The map's name.
+    pub name: String,
+    /// The struct that it carries, in the object's types.
+    pub event: String,
+    /// The map that counts what was lost.
+    pub(crate) lost: Option<String>,
+    /// Bytes that the object asks for.
+    pub(crate) bytes: u32,
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'e> {
+    /// Name of the stream.
+    pub stream: &'e str,
+    /// The struct; from a perf buffer, up to seven bytes more.
+    pub bytes: &'e [u8],
+}
+
+type Handler<'h> = Arc<Mutex<dyn FnMut(Event<'_>) + Send + 'h>>;
+
+/// Who hears events. Buffers are there from its making to its end.
+pub struct Listener<'h> {
+    ring: Option<RingBuffer<'h>>,
+    perf: Vec<PerfBuffer<'h>>,
+    /// By stream: what perf buffers lost, and the map that counts what ring buffers lost.
+    lost: BTreeMap<String, (Arc<AtomicU64>, Option<MapHandle>)>,
+    heard: Arc<AtomicU64>,
+}
+
+impl<'h> Listener<'h> {
+    pub(crate) fn new(
+        streams: &[Stream],
+        maps: &BTreeMap<String, MapHandle>,
+        handler: impl FnMut(Event<'_>) + Send + 'h,
+    ) -> libbpf_rs::Result<Listener<'h>> {
+        let handler: Handler<'h> = Arc::new(Mutex::new(handler));
+        let heard = Arc::new(AtomicU64::new(0));
+        let hear = |stream: &Stream| {
+            let (name, handler, heard) = (stream.name.clone(), Arc::clone(&handler), Arc::clone(&heard));
+            move |bytes: &[u8]| {
+                heard.fetch_add(1, Ordering::Relaxed);
+                // a handler that panicked once may be called again
+                let mut handler = handler.lock().unwrap_or_else(PoisonError::into_inner);
+                handler(Event { stream: &name, bytes });
+            }
+        };
+        let (mut rings, mut any_ring, mut perf, mut lost) =
+            (RingBufferBuilder::new(), false, Vec::new(), BTreeMap::new());
+        for stream in streams {
+            let Some(map) = maps.get(&stream.name) else { continue };
+            let count = Arc::new(AtomicU64::new(0));
+            let counter = stream.lost.as_ref().and_then(|name| maps.get(name)).map(MapHandle::try_from).transpose()?;
+            lost.insert(stream.name.clone(), (Arc::clone(&count), counter));
+            if map.map_type() == MapType::RingBuf {
+                let hear = hear(stream);
+                rings.add(map, move |bytes| {
+                    hear(bytes);
+                    0
+                })?;
+                any_ring = true;
+            } else {
+                let hear = hear(stream);
+                let builder = PerfBufferBuilder::new(map)
+                    .pages(pages(stream.bytes))
+                    .sample_cb(move |_, bytes: &[u8]| hear(bytes))
+                    .lost_cb(move |_, number| {
+                        count.fetch_add(number, Ordering::Relaxed);
+                    });
+                perf.push(builder.build()?);
+            }
+        }
+        let ring = any_ring.then(|| rings.build()).transpose()?;
+        Ok(Listener { ring, perf, lost, heard })
+    }
+
+    /// Waits until there are events, hands all that are there to the handler, and gives how many they were: none where the
+    /// time is over, or a signal came.
+    ///
+    /// # Errors
+    /// The buffers cannot be read.
+    pub fn poll(&self, timeout: Duration) -> io::Result<u64> {
+        let descriptors = self.ring.iter().map(RingBuffer::epoll_fd).chain(self.perf.iter().map(PerfBuffer::epoll_fd));
+        if !raw::wait(&descriptors.collect::<Vec<_>>(), timeout)? {
+            return Ok(0);
+        }
+        self.consume()
+    }
+
+    /// Hands all that is there to the handler, without waiting for more.
+    ///
+    /// # Errors
+    /// The buffers cannot be read.
+    pub fn consume(&self) -> io::Result<u64> {
+        let before = self.heard.load(Ordering::Relaxed);
+        if let Some(ring) = &self.ring {
+            ring.consume().map_err(io::Error::other)?;
+        }
+        for perf in &self.perf {
+            perf.consume().map_err(io::Error::other)?;
+        }
+        Ok(self.heard.load(Ordering::Relaxed) - before)
+    }
+
+    /// How many events of each stream were lost so far: sent, and not heard because the buffers were full.
+    ///
+    /// # Errors
+    /// A counter cannot be read.
+    pub fn lost(&self) -> io::Result<BTreeMap<String, u64>> {
+        let mut all = BTreeMap::new();
+        for (stream, (perf, counter)) in &self.lost {
+            let counted = counter.as_ref().map(sum).transpose()?.unwrap_or(0);
+            all.insert(stream.clone(), perf.load(Ordering::Relaxed) + counted);
+        }
+        Ok(all)
+    }
+}
+
+/// Of a per-CPU counter.
+fn sum(counter: &MapHandle) -> io::Result<u64> {
+    let values = counter.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).map_err(io::Error::other)?;
+    let number =
+        |value: &Vec<u8>| value.get(..8).map_or(0, |value| u64::from_ne_bytes(value.try_into().unwrap_or([0; 8])));
+    Ok(values.iter().flatten().map(number).sum())
+}
+
+/// Pages of each processor's buffer, so that all have together what a ring buffer would; a power of two.
+fn pages(bytes: u32) -> usize {
+    let page = rustix::param::page_size();
+    let processors = libbpf_rs::num_possible_cpus().unwrap_or(1).max(1);
+    (bytes as usize / processors / page).next_power_of_two().clamp(8, 1024)
+}

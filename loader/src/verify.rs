@@ -1,0 +1,72 @@
+//! A plan held against what the kernel does.
+
+use btf::core_relo::Target;
+use btf::object_file::ObjectFile;
+use plan::{Feature, Hints, Kernel, KernelFacts, Need, Plan, ProgramPlan, Status};
+
+use crate::choose::Types;
+use crate::open::Failed;
+use crate::session::{Error, Options, Prepared, warnings};
+use crate::words;
+
+/// What a program was predicted to do, and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its name.
+    pub program: String,
+    /// Whether it could work, by the plan.
+    pub predicted: Status,
+    /// All that speaks against it is that the kernel would take it and it would do something else than it was written for:
+    /// read what is not there, or never run.
+    pub silently: bool,
+    /// What was tried that failed, and the kernel's words; `None` where it was loaded and, as far as its section says what
+    /// to, attached.
+    pub refused: Option<(&'static str, String)>,
+}
+
+impl Observed {
+    /// Whether the kernel did otherwise than the plan said. What the plan did not know cannot differ.
+    pub fn differs(&self) -> bool {
+        match self.predicted {
+            Status::Met => self.refused.is_some(),
+            Status::Unmet => self.refused.is_none() && !self.silently,
+            Status::Unknown => false,
+        }
+    }
+}
+
+/// Loads and attaches each program of an object by itself, also those that the plan has off, to hold the plan against what
+/// the kernel does. Nothing stays attached.
+///
+/// # Errors
+/// See [`Error`]: the object or the types cannot be read.
+pub fn verify(
+    name: &str,
+    bytes: &[u8],
+    facts: &KernelFacts,
+    types: Option<&Types>,
+) -> Result<(Plan, Vec<Observed>), Error> {
+    let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
+    let options = Options::default();
+    let prepared = Prepared::new(name, bytes, &object, types, &options)?;
+    let kernel = Kernel::new(facts, prepared.types.as_ref().map(Target::kernel), None);
+    let plan = plan::plan(&object, &kernel, &Hints::default());
+    let one = |program: &ProgramPlan| {
+        let mut alone = plan.clone();
+        alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);
+        let (result, said) = words::listen(|| prepared.attempt(&alone));
+        let unresolved = prepared.unresolved.iter().find(|(name, ..)| *name == program.name);
+        let refused = match result {
+            Ok(_) => unresolved.map(|(_, stage, why)| (*stage, why.clone())),
+            Err(Failed::Program { stage, why, .. }) => Some((stage, format!("{why}{}", warnings(&said)))),
+            Err(Failed::Object(error)) => Some(("load", format!("{error}{}", warnings(&said)))),
+        };
+        let unmet = program.requirements.iter().filter(|requirement| requirement.status == Status::Unmet);
+        let is_silent =
+            |need: &Need| matches!(need, Need::Argument { .. } | Need::Feature { feature: Feature::BpfLsm });
+        let silently = unmet.clone().count() > 0 && unmet.clone().all(|requirement| is_silent(&requirement.need));
+        Observed { program: program.name.clone(), predicted: program.status, silently, refused }
+    };
+    let observed = plan.programs.iter().map(one).collect();
+    Ok((plan, observed))
+}
