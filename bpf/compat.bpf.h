@@ -108,7 +108,41 @@ struct net_device___since612 {
 	unsigned long lltx : 1;
 };
 
+/* As far as the first three arguments of functions, at their true places: arch/x86/include/asm/ptrace.h. */
+struct pt_regs___x86_64 {
+	unsigned long r15;
+	unsigned long others[11];
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+};
+
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs___arm64 {
+	__u64 regs[31];
+};
+
 #pragma clang attribute pop
+
+/*
+ * An argument, the first being 0, of the function that a kprobe is at, up to the third. Each branch loads from the context
+ * itself: one load with an offset out of two is what the verifier refuses. 0 on other architectures.
+ */
+static __always_inline __u64 compat_kprobe_argument(void *ctx, int number)
+{
+	const struct pt_regs___x86_64 *x86 = ctx;
+	const struct pt_regs___arm64 *arm = ctx;
+	__u64 value = 0;
+
+	if (bpf_core_field_exists(x86->r15)) {
+		value = number == 0 ? x86->di : number == 1 ? x86->si : x86->dx;
+		asm volatile("" : "+r"(value));
+	} else if (bpf_core_field_exists(arm->regs)) {
+		value = arm->regs[number];
+		asm volatile("" : "+r"(value));
+	}
+	return value;
+}
 
 /* 5.8, 71d19214776e ("bpf: add bpf_ktime_get_boot_ns()"). Nanoseconds. */
 static __always_inline __u64 compat_now(void)
@@ -272,6 +306,38 @@ static __always_inline bool compat_drop_is_explained(__u32 reason)
 	if (!bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
 		return 0;
 	return reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
+}
+
+/*
+ * Reasons for which one copy of a packet is dropped, while others may well arrive: a raw socket's filter does not want it, or
+ * no other protocol does besides raw sockets.
+ */
+static __always_inline bool compat_drop_is_of_copy(__u32 reason)
+{
+	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET) &&
+	    reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET))
+		return 1;
+	return bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_SOCKET_FILTER) &&
+	       reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_SOCKET_FILTER);
+}
+
+/*
+ * Does the device send through another one of its namespace: a bond, a VLAN, a bridge? 3.13, 2f268f129c2d ("net: add
+ * adj_list to save only neighbours"); false before.
+ */
+static __always_inline bool compat_device_has_lower(const struct net_device *dev)
+{
+	const struct netdev_adjacent *adjacent;
+	const struct list_head *first;
+
+	if (!bpf_core_field_exists(dev->adj_list.lower) || !bpf_core_field_exists(struct netdev_adjacent, list))
+		return 0;
+	first = BPF_CORE_READ(dev, adj_list.lower.next);
+	if (!first || (const void *)first == __builtin_preserve_access_index(&dev->adj_list.lower))
+		return 0;
+	adjacent = (const void *)first - bpf_core_field_offset(struct netdev_adjacent, list);
+	return compat_net_inum(compat_device_net(BPF_CORE_READ(adjacent, dev))) ==
+	       compat_net_inum(compat_device_net(dev));
 }
 
 /* 5.14, 2f064a59a11f ("sched: Change task_struct::state"). */

@@ -146,11 +146,23 @@ struct tcp_sock {
 	__u8 nonagle : 4;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct net_device {
 	char name[IFNAMSIZ];
 	int ifindex;
 	unsigned int mtu;
 	possible_net_t nd_net;
+	struct {
+		struct list_head lower;
+	} adj_list;
+};
+
+struct netdev_adjacent {
+	struct net_device *dev;
+	struct list_head list;
 };
 
 struct sk_buff {
@@ -159,18 +171,22 @@ struct sk_buff {
 	unsigned int len;
 	unsigned int data_len;
 	__u8 pkt_type : 3;
+	__u8 cloned : 1;
 	__be16 protocol;
 	__u32 mark;
 	int skb_iif;
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;
+	unsigned char *data;
 };
 
 /* The byte order of the two bitfields is the target's: CO-RE finds them by name. */
 struct iphdr {
 	__u8 ihl : 4, version : 4;
 	__u8 tos;
+	__be16 tot_len;
+	__be16 frag_off;
 	__u8 ttl;
 	__u8 protocol;
 	__be32 saddr;
@@ -178,6 +194,7 @@ struct iphdr {
 };
 
 struct ipv6hdr {
+	__be16 payload_len;
 	__u8 nexthdr;
 	__u8 hop_limit;
 	struct in6_addr saddr;
@@ -277,6 +294,8 @@ enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED = 1,
 	SKB_DROP_REASON_NETFILTER_DROP = 2,
 	SKB_DROP_REASON_ICMP_CSUM = 3,
+	SKB_DROP_REASON_NO_SOCKET = 4,
+	SKB_DROP_REASON_SOCKET_FILTER = 5,
 };
 
 /* include/uapi/linux/bpf.h: likewise. */

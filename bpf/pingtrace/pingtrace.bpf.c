@@ -1,0 +1,732 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The way of ICMP and ICMPv6 echo packets through this host, point by point: one event for each ping that comes to its end
+ * here, as its sender or as the one that answers.
+ *
+ *	sender    1 net_dev_queue > 2 net_dev_start_xmit              10 softirq_raise > 5 netif_receive_skb
+ *	                                  |                                |             > 6 sk_data_ready
+ *	                                  v                                |             > 7 sched_wakeup > consume_skb
+ *	answerer                          9 netif_receive_skb > 3 icmp_rcv > 4 net_dev_start_xmit
+ *
+ * A ping's stamps are kept by network namespace, role, peer, id and sequence number, so that both ends may be in one kernel,
+ * and even in one namespace. Packets that are only forwarded were received before they are sent (skb_iif): they begin
+ * nothing at point 1 and end nothing at point 4.
+ */
+#include "compat.bpf.h"
+#include "lcc.bpf.h"
+#include "pingtrace/pingtrace.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+struct ping_key {
+	struct lcc_address peer;
+	__u32 netns;
+	__u16 id;
+	__u16 sequence;
+	__u32 role;
+};
+
+struct ping {
+	struct pingtrace_event event;
+	/* the socket that sent the request, where that is one which can get the reply; else 0 */
+	__u64 socket;
+	/* the request's buffer: the same for its clones and on each device that it passes */
+	__u64 buffer;
+	/* the reply was queued for the softirq */
+	__u64 queued;
+	/* the process that the reply woke */
+	__u32 woken;
+	__u32 unused;
+};
+
+/* A CPU's part in receiving. */
+struct receiving {
+	/* the reply that was taken from a device last: whose it is */
+	struct ping_key key;
+	/* it is on its way to a socket */
+	__u32 delivers;
+	/* a socket has it just now, so that the next task to be woken on this CPU is its reader */
+	__u32 wakes;
+	__u32 unused;
+	/* since when the softirq for receiving is raised, and since when the one was that runs */
+	__u64 raised;
+	__u64 runs;
+};
+
+/* A task that is being woken for a reply. */
+struct waking {
+	struct ping_key key;
+	__u32 tid;
+};
+
+enum {
+	PINGS = 4096,
+	/* a power of two: a task has the place that its number's low bits say */
+	WAKINGS = 1024,
+	/* include/linux/interrupt.h */
+	NET_RX_SOFTIRQ = 3,
+	IP_OFFSET = 0x1fff,
+	IPV6_HEADER = 40,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, PINGS);
+	__type(key, struct ping_key);
+	__type(value, struct ping);
+} pings SEC(".maps");
+
+/* Where a new ping is put together; the stack is too small. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ping);
+} scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct receiving);
+} receivings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WAKINGS);
+	__type(key, __u32);
+	__type(value, struct waking);
+} wakings SEC(".maps");
+
+LCC_STREAM(events, pingtrace_event, 1 << 18);
+LCC_CONFIG(struct pingtrace_config);
+
+struct echo {
+	struct lcc_address source;
+	struct lcc_address destination;
+	__u32 family;
+	__u32 length;
+	__u16 id;
+	__u16 sequence;
+	bool reply;
+};
+
+static __always_inline void map_address(struct lcc_address *address, __be32 v4)
+{
+	address->bytes[10] = 0xff;
+	address->bytes[11] = 0xff;
+	__builtin_memcpy(&address->bytes[12], &v4, sizeof(v4));
+}
+
+static __always_inline bool read_echo4(const unsigned char *network, struct echo *echo)
+{
+	const struct iphdr *ip = (const void *)network;
+	const struct icmphdr *icmp;
+	__u8 type;
+
+	if (BPF_CORE_READ(ip, protocol) != IPPROTO_ICMP)
+		return 0;
+	/* a later fragment has no ICMP header */
+	if (BPF_CORE_READ(ip, frag_off) & bpf_htons(IP_OFFSET))
+		return 0;
+	icmp = (const void *)(network + BPF_CORE_READ_BITFIELD_PROBED(ip, ihl) * 4);
+	type = BPF_CORE_READ(icmp, type);
+	if (type != ICMP_ECHO && type != ICMP_ECHOREPLY)
+		return 0;
+	echo->family = AF_INET;
+	echo->reply = type == ICMP_ECHOREPLY;
+	echo->length = bpf_ntohs(BPF_CORE_READ(ip, tot_len));
+	echo->id = bpf_ntohs(BPF_CORE_READ(icmp, un.echo.id));
+	echo->sequence = bpf_ntohs(BPF_CORE_READ(icmp, un.echo.sequence));
+	map_address(&echo->source, BPF_CORE_READ(ip, saddr));
+	map_address(&echo->destination, BPF_CORE_READ(ip, daddr));
+	return 1;
+}
+
+static __always_inline bool read_echo6(const unsigned char *network, struct echo *echo)
+{
+	const struct ipv6hdr *ip = (const void *)network;
+	const struct icmp6hdr *icmp;
+	__u8 type;
+
+	if (BPF_CORE_READ(ip, nexthdr) != IPPROTO_ICMPV6)
+		return 0;
+	icmp = (const void *)(network + bpf_core_type_size(struct ipv6hdr));
+	type = BPF_CORE_READ(icmp, icmp6_type);
+	if (type != ICMPV6_ECHO_REQUEST && type != ICMPV6_ECHO_REPLY)
+		return 0;
+	echo->family = AF_INET6;
+	echo->reply = type == ICMPV6_ECHO_REPLY;
+	echo->length = bpf_core_type_size(struct ipv6hdr) + bpf_ntohs(BPF_CORE_READ(ip, payload_len));
+	echo->id = bpf_ntohs(BPF_CORE_READ(icmp, icmp6_dataun.u_echo.identifier));
+	echo->sequence = bpf_ntohs(BPF_CORE_READ(icmp, icmp6_dataun.u_echo.sequence));
+	bpf_core_read(&echo->source, sizeof(echo->source), &ip->saddr);
+	bpf_core_read(&echo->destination, sizeof(echo->destination), &ip->daddr);
+	return 1;
+}
+
+/* Is the packet an echo that the configuration asks for? Its IP header is at `network`. */
+static __always_inline bool read_echo(__be16 protocol, const unsigned char *network, struct echo *echo)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+	bool is_echo = 0;
+
+	__builtin_memset(echo, 0, sizeof(*echo));
+	if (protocol == bpf_htons(ETH_P_IP))
+		is_echo = read_echo4(network, echo);
+	else if (protocol == bpf_htons(ETH_P_IPV6))
+		is_echo = read_echo6(network, echo);
+	return is_echo && config && (!config->id || config->id == echo->id);
+}
+
+/* Where the stack has set the network header: everywhere but at the entry of receiving. */
+static __always_inline bool read_sent(const struct sk_buff *skb, struct echo *echo)
+{
+	return read_echo(BPF_CORE_READ(skb, protocol), BPF_CORE_READ(skb, head) + compat_skb_network_header(skb), echo);
+}
+
+/* At the entry of receiving the data begins with the IP header, and the network header may not be set. */
+static __always_inline bool read_received(const struct sk_buff *skb, struct echo *echo)
+{
+	return read_echo(BPF_CORE_READ(skb, protocol), BPF_CORE_READ(skb, data), echo);
+}
+
+static __always_inline __u32 device_netns(const struct net_device *dev)
+{
+	return dev ? compat_net_inum(compat_device_net(dev)) : 0;
+}
+
+/* The namespace that a packet was sent in: its socket's, as long as it has one. */
+static __always_inline __u32 sender_netns(const struct sk_buff *skb, const struct net_device *dev)
+{
+	const struct sock *sk = BPF_CORE_READ(skb, sk);
+
+	return sk ? compat_net_inum(compat_sock_net(sk)) : device_netns(dev);
+}
+
+/* The key of an echo's ping; false where the configuration does not ask for it. */
+static __always_inline bool make_key(const struct echo *echo, enum pingtrace_role role, __u32 netns, struct ping_key *key)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+
+	if (!config || (config->role && config->role != role) || (config->netns && config->netns != netns))
+		return 0;
+	/* who answers is no process */
+	if (config->pid && role == PINGTRACE_REMOTE)
+		return 0;
+	key->peer = echo->reply == (role == PINGTRACE_LOCAL) ? echo->source : echo->destination;
+	key->netns = netns;
+	key->id = echo->id;
+	key->sequence = echo->sequence;
+	key->role = role;
+	return 1;
+}
+
+static __always_inline struct ping *find(const struct echo *echo, enum pingtrace_role role, __u32 netns,
+					 struct ping_key *key)
+{
+	return make_key(echo, role, netns, key) ? bpf_map_lookup_elem(&pings, key) : 0;
+}
+
+/* A new ping with all but its stamps, not yet in the map. */
+static __always_inline struct ping *make_ping(const struct sk_buff *skb, const struct net_device *dev,
+					      const struct echo *echo, const struct ping_key *key)
+{
+	__u32 zero = 0;
+	struct ping *ping = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!ping)
+		return 0;
+	__builtin_memset(ping, 0, sizeof(*ping));
+	ping->buffer = (__u64)BPF_CORE_READ(skb, head);
+	ping->event.role = key->role;
+	ping->event.id = echo->id;
+	ping->event.sequence = echo->sequence;
+	ping->event.family = echo->family;
+	ping->event.local_address = key->role == PINGTRACE_LOCAL ? echo->source : echo->destination;
+	ping->event.peer_address = key->peer;
+	ping->event.netns = key->netns;
+	ping->event.ifindex = BPF_CORE_READ(dev, ifindex);
+	BPF_CORE_READ_STR_INTO(&ping->event.device, dev, name);
+	ping->event.length = echo->length;
+	return ping;
+}
+
+/* Sends the event, unless the ping was faster than what is asked for, and forgets the ping. */
+static __always_inline void finish(void *ctx, struct ping *ping, struct ping_key *key, enum pingtrace_kind kind, __u64 took)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+
+	ping->event.kind = kind;
+	if (config && took >= config->threshold && (!config->pid || config->pid == ping->event.pid))
+		lcc_emit(ctx, &events, &events_lost, &ping->event, sizeof(ping->event));
+	bpf_map_delete_elem(&pings, key);
+}
+
+static __always_inline bool is_echo_socket(const struct sock *sk)
+{
+	__u16 protocol = compat_sock_protocol(sk);
+
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/*
+ * Is this the socket that the ping's sender waits at? Every raw socket for ICMP gets a copy of every reply. Where the request
+ * came from a socket that gets none (AF_PACKET, IPPROTO_RAW), it is any that does.
+ */
+static __always_inline bool is_for(const struct ping *ping, const struct sock *sk)
+{
+	if (ping->socket)
+		return ping->socket == (__u64)sk;
+	return is_echo_socket(sk) && compat_net_inum(compat_sock_net(sk)) == ping->event.netns;
+}
+
+/* Point 1. */
+static __always_inline void device_queue(const struct sk_buff *skb)
+{
+	const struct sock *sk = BPF_CORE_READ(skb, sk);
+	const struct net_device *dev;
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+	__u32 netns;
+
+	if (!sk || !read_sent(skb, &echo) || echo.reply || BPF_CORE_READ(skb, skb_iif))
+		return;
+	/* a device of the host below one of a container is not where the request begins */
+	dev = BPF_CORE_READ(skb, dev);
+	netns = device_netns(dev);
+	if (netns != compat_net_inum(compat_sock_net(sk)))
+		return;
+	ping = find(&echo, PINGTRACE_LOCAL, netns, &key);
+	/* the next of devices on top of each other */
+	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && !ping->event.l_rx_iprcv)
+		return;
+	if (!make_key(&echo, PINGTRACE_LOCAL, netns, &key))
+		return;
+	ping = make_ping(skb, dev, &echo, &key);
+	if (!ping)
+		return;
+	ping->socket = is_echo_socket(sk) ? (__u64)sk : 0;
+	ping->event.l_tx_devqueue = compat_now();
+	bpf_map_update_elem(&pings, &key, ping, BPF_ANY);
+}
+
+/* Points 2 and 4: before the driver has the packet; once it has (net_dev_xmit), the packet may be freed. */
+static __always_inline void device_out(void *ctx, const struct sk_buff *skb, const struct net_device *dev)
+{
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+
+	if (!read_sent(skb, &echo) || BPF_CORE_READ(skb, skb_iif))
+		return;
+	if (!echo.reply) {
+		ping = find(&echo, PINGTRACE_LOCAL, sender_netns(skb, dev), &key);
+		if (!ping || ping->event.l_rx_iprcv)
+			return;
+		if (!ping->event.l_tx_devout || ping->buffer == (__u64)BPF_CORE_READ(skb, head))
+			ping->event.l_tx_devout = compat_now();
+		return;
+	}
+	/* the socket of the kernel's own replies is no namespace's since 6.0 */
+	ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
+	if (!ping)
+		return;
+	ping->event.r_tx_devout = compat_now();
+	if (!compat_device_has_lower(dev))
+		finish(ctx, ping, &key, PINGTRACE_ANSWERED, ping->event.r_tx_devout - ping->event.r_rx_devrcv);
+}
+
+/* The reply waits for the softirq: loopback, veth, and whatever else has no queue of its own. */
+static __always_inline void device_backlog(const struct sk_buff *skb)
+{
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+
+	if (!read_received(skb, &echo) || !echo.reply)
+		return;
+	ping = find(&echo, PINGTRACE_LOCAL, device_netns(BPF_CORE_READ(skb, dev)), &key);
+	if (ping && !ping->event.l_rx_iprcv)
+		ping->queued = compat_now();
+}
+
+/* Points 9 and 5. */
+static __always_inline void device_receive(const struct sk_buff *skb)
+{
+	const struct net_device *dev;
+	struct receiving *receiving;
+	struct ping_key key;
+	struct ping *ping;
+	struct echo echo;
+	__u32 zero = 0;
+	__u64 now, softirq;
+
+	if (!read_received(skb, &echo))
+		return;
+	dev = BPF_CORE_READ(skb, dev);
+	now = compat_now();
+	if (!echo.reply) {
+		ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
+		/* a bridge's port, then the bridge */
+		if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head))
+			return;
+		if (!make_key(&echo, PINGTRACE_REMOTE, device_netns(dev), &key))
+			return;
+		ping = make_ping(skb, dev, &echo, &key);
+		if (!ping)
+			return;
+		ping->event.r_rx_devrcv = now;
+		ping->event.receive_cpu = bpf_get_smp_processor_id();
+		bpf_map_update_elem(&pings, &key, ping, BPF_ANY);
+		return;
+	}
+	ping = find(&echo, PINGTRACE_LOCAL, device_netns(dev), &key);
+	receiving = bpf_map_lookup_elem(&receivings, &zero);
+	if (!ping || !receiving)
+		return;
+	receiving->key = key;
+	receiving->delivers = 1;
+	receiving->wakes = 0;
+	if (ping->event.l_rx_iprcv)
+		return;
+	ping->event.l_rx_iprcv = now;
+	ping->event.receive_cpu = bpf_get_smp_processor_id();
+	/* a softirq that was raised before the request left, or before the reply was queued, was not raised for it */
+	softirq = receiving->runs > ping->queued ? receiving->runs : ping->queued;
+	if (softirq > ping->event.l_tx_devout)
+		ping->event.l_rx_softirq = softirq;
+}
+
+/* Point 3. */
+static __always_inline void icmp_receive(const struct sk_buff *skb)
+{
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+
+	if (!read_sent(skb, &echo) || echo.reply)
+		return;
+	ping = find(&echo, PINGTRACE_REMOTE, device_netns(BPF_CORE_READ(skb, dev)), &key);
+	if (ping && !ping->event.r_rx_icmprcv)
+		ping->event.r_rx_icmprcv = compat_now();
+}
+
+/* The reply that this CPU delivers, where it is for this socket (or no socket is asked for). */
+static __always_inline void data_ready(const struct sock *sk, struct receiving *receiving)
+{
+	struct ping_key key = receiving->key;
+	struct ping *ping = bpf_map_lookup_elem(&pings, &key);
+
+	if (!ping) {
+		receiving->delivers = 0;
+		return;
+	}
+	if (sk && !is_for(ping, sk))
+		return;
+	receiving->delivers = 0;
+	if (ping->event.l_rx_skdataready)
+		return;
+	ping->event.l_rx_skdataready = compat_now();
+	receiving->wakes = 1;
+}
+
+/* Point 6: called for every socket of the host, so that most must be told from a reply's at once. */
+static __always_inline void socket_data_ready(const struct sock *sk)
+{
+	__u32 zero = 0;
+	struct receiving *receiving = bpf_map_lookup_elem(&receivings, &zero);
+
+	if (receiving && receiving->delivers)
+		data_ready(sk, receiving);
+}
+
+/* The reader's task, while it is still this CPU that wakes it. */
+static __always_inline void reader_waking(const struct task_struct *task)
+{
+	__u32 zero = 0, tid, place;
+	struct receiving *receiving = bpf_map_lookup_elem(&receivings, &zero);
+	struct waking *waking;
+	struct ping_key key;
+	struct ping *ping;
+
+	if (!receiving || !receiving->wakes)
+		return;
+	receiving->wakes = 0;
+	key = receiving->key;
+	ping = bpf_map_lookup_elem(&pings, &key);
+	if (!ping)
+		return;
+	tid = BPF_CORE_READ(task, pid);
+	place = tid & (WAKINGS - 1);
+	waking = bpf_map_lookup_elem(&wakings, &place);
+	if (!waking)
+		return;
+	ping->woken = BPF_CORE_READ(task, tgid);
+	waking->key = key;
+	waking->tid = tid;
+}
+
+/* Point 7, on the CPU that the task is to run on. */
+static __always_inline void reader_woken(const struct task_struct *task)
+{
+	__u32 tid = BPF_CORE_READ(task, pid);
+	__u32 place = tid & (WAKINGS - 1);
+	struct waking *waking = bpf_map_lookup_elem(&wakings, &place);
+	struct ping_key key;
+	struct ping *ping;
+
+	if (!waking || !tid || waking->tid != tid)
+		return;
+	waking->tid = 0;
+	key = waking->key;
+	ping = bpf_map_lookup_elem(&pings, &key);
+	if (ping)
+		ping->event.l_rx_wakeup = compat_now();
+}
+
+/* The end of a round trip: the reader frees the reply, having copied it. What the stack itself frees is no socket's. */
+static __always_inline void consumed(void *ctx, const struct sk_buff *skb)
+{
+	const struct sock *sk = BPF_CORE_READ(skb, sk);
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+	__u64 task;
+
+	if (!sk || !read_sent(skb, &echo) || !echo.reply)
+		return;
+	ping = find(&echo, PINGTRACE_LOCAL, compat_net_inum(compat_sock_net(sk)), &key);
+	if (!ping || !is_for(ping, sk))
+		return;
+	ping->event.l_rx_read = compat_now();
+	task = bpf_get_current_pid_tgid();
+	ping->event.pid = task >> 32;
+	ping->event.tid = task;
+	bpf_get_current_comm(&ping->event.comm, sizeof(ping->event.comm));
+	/* some other task was woken: the reader did not sleep */
+	if (ping->woken != ping->event.pid)
+		ping->event.l_rx_wakeup = 0;
+	finish(ctx, ping, &key, PINGTRACE_ROUND_TRIP, ping->event.l_rx_read - ping->event.l_tx_devqueue);
+}
+
+static __always_inline void drop(void *ctx, struct ping *ping, struct ping_key *key, __u32 reason, bool reply)
+{
+	ping->event.dropped = compat_now();
+	ping->event.drop_reason = compat_drop_is_explained(reason) ? reason : 0;
+	ping->event.dropped_packet = reply ? PINGTRACE_REPLY : PINGTRACE_REQUEST;
+	finish(ctx, ping, key, PINGTRACE_DROPPED, ~0ULL);
+}
+
+/*
+ * The end of a ping that does not arrive. Not each packet that is freed as dropped is one: a copy for a socket whose filter
+ * does not want it, the original once the socket has its copy, and a sent packet where the driver does not say otherwise.
+ */
+static __always_inline void dropped(void *ctx, const struct sk_buff *skb, __u32 reason)
+{
+	const struct net_device *dev;
+	bool for_good, explained;
+	struct ping_key key;
+	struct echo echo;
+	struct ping *ping;
+
+	if (!read_sent(skb, &echo))
+		return;
+	dev = BPF_CORE_READ(skb, dev);
+	explained = compat_drop_is_explained(reason);
+	for_good = BPF_CORE_READ_BITFIELD_PROBED(skb, cloned) ? explained && !compat_drop_is_of_copy(reason) : 1;
+	ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
+	if (ping && (echo.reply || ping->buffer == (__u64)BPF_CORE_READ(skb, head))) {
+		if (for_good)
+			drop(ctx, ping, &key, reason, echo.reply);
+		return;
+	}
+	if (echo.reply) {
+		ping = find(&echo, PINGTRACE_LOCAL, device_netns(dev), &key);
+		if (ping && for_good && !ping->event.l_rx_skdataready)
+			drop(ctx, ping, &key, reason, 1);
+		return;
+	}
+	ping = find(&echo, PINGTRACE_LOCAL, sender_netns(skb, dev), &key);
+	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && (!ping->event.l_tx_devout || explained))
+		drop(ctx, ping, &key, reason, 0);
+}
+
+/* Point 10. */
+static __always_inline void receive_raised(unsigned int softirq)
+{
+	__u32 zero = 0;
+	struct receiving *receiving;
+
+	if (softirq != NET_RX_SOFTIRQ)
+		return;
+	receiving = bpf_map_lookup_elem(&receivings, &zero);
+	if (receiving && !receiving->raised)
+		receiving->raised = compat_now();
+}
+
+static __always_inline void receive_runs(unsigned int softirq)
+{
+	__u32 zero = 0;
+	struct receiving *receiving;
+
+	if (softirq != NET_RX_SOFTIRQ)
+		return;
+	receiving = bpf_map_lookup_elem(&receivings, &zero);
+	if (!receiving)
+		return;
+	receiving->runs = receiving->raised;
+	receiving->raised = 0;
+}
+
+SEC("raw_tp/net_dev_queue")
+int BPF_PROG(on_device_queue, const struct sk_buff *skb)
+{
+	device_queue(skb);
+	return 0;
+}
+
+SEC("raw_tp/net_dev_start_xmit")
+int BPF_PROG(on_device_out, const struct sk_buff *skb, const struct net_device *dev)
+{
+	device_out(ctx, skb, dev);
+	return 0;
+}
+
+SEC("raw_tp/netif_receive_skb")
+int BPF_PROG(on_device_receive, const struct sk_buff *skb)
+{
+	device_receive(skb);
+	return 0;
+}
+
+SEC("raw_tp/consume_skb")
+int BPF_PROG(on_consumed, const struct sk_buff *skb)
+{
+	consumed(ctx, skb);
+	return 0;
+}
+
+/* The reason is an argument since 5.17, c504e5c2f964 ("net: skb: introduce kfree_skb_reason()"). */
+LCC_OPTIONAL SEC("raw_tp/kfree_skb")
+int BPF_PROG(on_dropped, const struct sk_buff *skb)
+{
+	__u32 reason = 0;
+
+	if (bpf_core_type_exists(enum skb_drop_reason))
+		reason = ctx[2];
+	dropped(ctx, skb, reason);
+	return 0;
+}
+
+LCC_ALL_OF(softirq) LCC_OPTIONAL SEC("raw_tp/softirq_raise")
+int BPF_PROG(on_softirq_raise, unsigned int softirq)
+{
+	receive_raised(softirq);
+	return 0;
+}
+
+LCC_ALL_OF(softirq) LCC_OPTIONAL SEC("raw_tp/softirq_entry")
+int BPF_PROG(on_softirq_entry, unsigned int softirq)
+{
+	receive_runs(softirq);
+	return 0;
+}
+
+LCC_ALL_OF(softirq) LCC_OPTIONAL SEC("raw_tp/netif_rx")
+int BPF_PROG(on_device_backlog, const struct sk_buff *skb)
+{
+	device_backlog(skb);
+	return 0;
+}
+
+LCC_ONE_OF(icmp_receive, 1) LCC_OPTIONAL SEC("fentry/icmp_rcv")
+int BPF_PROG(icmp_receive_fentry, const struct sk_buff *skb)
+{
+	icmp_receive(skb);
+	return 0;
+}
+
+LCC_ONE_OF(icmp_receive, 2) LCC_OPTIONAL SEC("kprobe/icmp_rcv")
+int icmp_receive_kprobe(void *ctx)
+{
+	icmp_receive((const void *)compat_kprobe_argument(ctx, 0));
+	return 0;
+}
+
+LCC_ONE_OF(icmpv6_receive, 1) LCC_OPTIONAL SEC("fentry/icmpv6_rcv")
+int BPF_PROG(icmpv6_receive_fentry, const struct sk_buff *skb)
+{
+	icmp_receive(skb);
+	return 0;
+}
+
+LCC_ONE_OF(icmpv6_receive, 2) LCC_OPTIONAL SEC("kprobe/icmpv6_rcv")
+int icmpv6_receive_kprobe(void *ctx)
+{
+	icmp_receive((const void *)compat_kprobe_argument(ctx, 0));
+	return 0;
+}
+
+/* 6.3, 40e0b0908142 ("net/sock: Introduce trace_sk_data_ready()"): the first that sock_def_readable() does. */
+LCC_ONE_OF(data_ready, 1) LCC_OPTIONAL SEC("raw_tp/sk_data_ready")
+int BPF_PROG(data_ready_tracepoint, const struct sock *sk)
+{
+	socket_data_ready(sk);
+	return 0;
+}
+
+LCC_ONE_OF(data_ready, 2) LCC_OPTIONAL SEC("fentry/sock_def_readable")
+int BPF_PROG(data_ready_fentry, const struct sock *sk)
+{
+	socket_data_ready(sk);
+	return 0;
+}
+
+LCC_ONE_OF(data_ready, 3) LCC_OPTIONAL SEC("kprobe/sock_def_readable")
+int data_ready_kprobe(void *ctx)
+{
+	socket_data_ready((const void *)compat_kprobe_argument(ctx, 0));
+	return 0;
+}
+
+/*
+ * Runs before the socket's own filter, and tells no socket: the packet is held against the one that this CPU took from a
+ * device. Always lets the packet pass.
+ */
+LCC_ONE_OF(data_ready, 4) LCC_OPTIONAL SEC("cgroup_skb/ingress")
+int data_ready_cgroup(struct __sk_buff *skb)
+{
+	__be16 echo[2] = {};
+	__u8 first = 0, type = 0;
+	__u32 zero = 0, at;
+	struct receiving *receiving = bpf_map_lookup_elem(&receivings, &zero);
+
+	if (!receiving || !receiving->delivers || bpf_skb_load_bytes(skb, 0, &first, sizeof(first)))
+		return 1;
+	at = first >> 4 == 6 ? IPV6_HEADER : (first & 15) * 4;
+	if (bpf_skb_load_bytes(skb, at, &type, sizeof(type)) || bpf_skb_load_bytes(skb, at + 4, echo, sizeof(echo)))
+		return 1;
+	if (type != (first >> 4 == 6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY))
+		return 1;
+	if (receiving->key.id == bpf_ntohs(echo[0]) && receiving->key.sequence == bpf_ntohs(echo[1]))
+		data_ready(0, receiving);
+	return 1;
+}
+
+LCC_ALL_OF(wakeup) LCC_OPTIONAL SEC("raw_tp/sched_waking")
+int BPF_PROG(on_reader_waking, const struct task_struct *task)
+{
+	reader_waking(task);
+	return 0;
+}
+
+LCC_ALL_OF(wakeup) LCC_OPTIONAL SEC("raw_tp/sched_wakeup")
+int BPF_PROG(on_reader_woken, const struct task_struct *task)
+{
+	reader_woken(task);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
