@@ -42,6 +42,7 @@ enum {
 	AF_INET6 = 10,
 	ETH_P_IP = 0x0800,
 	ETH_P_IPV6 = 0x86DD,
+	IPPROTO_HOPOPTS = 0,
 	IPPROTO_ICMP = 1,
 	IPPROTO_TCP = 6,
 	IPPROTO_ICMPV6 = 58,
@@ -49,8 +50,18 @@ enum {
 	ICMP_ECHO = 8,
 	ICMPV6_ECHO_REQUEST = 128,
 	ICMPV6_ECHO_REPLY = 129,
+	SOCK_STREAM = 1,
 	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
+	TCP_LISTEN = 10,
+	TCP_FLAG_FIN = 0x01,
+	TCP_FLAG_SYN = 0x02,
+	TCP_FLAG_RST = 0x04,
+	TCP_FLAG_ACK = 0x10,
 	TASK_COMM_LEN = 16,
 	IFNAMSIZ = 16,
 	TCP_CA_NAME_MAX = 16,
@@ -77,6 +88,10 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -84,9 +99,11 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
 };
 
 typedef struct {
@@ -133,6 +150,7 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 snd_nxt;
+	__u32 write_seq;
 	__u32 srtt_us;
 	struct minmax rtt_min;
 	__u32 mss_cache;
@@ -148,6 +166,14 @@ struct tcp_sock {
 
 struct list_head {
 	struct list_head *next;
+};
+
+/* In sk_buff.cb, as long as TCP has the packet (include/net/tcp.h). */
+struct tcp_skb_cb {
+	__u32 seq;
+	__u32 end_seq;
+	__u32 ack_seq;
+	__u8 tcp_flags;
 };
 
 struct net_device {
@@ -168,6 +194,7 @@ struct netdev_adjacent {
 struct sk_buff {
 	struct sock *sk;
 	struct net_device *dev;
+	char cb[48];
 	unsigned int len;
 	unsigned int data_len;
 	__u8 pkt_type : 3;
@@ -306,6 +333,12 @@ enum bpf_func_id {
 };
 enum bpf_cmd {
 	BPF_MAP_FREEZE = 22,
+};
+
+/* include/net/sock.h: likewise. */
+enum sock_flags {
+	SOCK_DEAD,
+	SOCK_DONE,
 };
 
 /* include/linux/mm_types_task.h: likewise. */

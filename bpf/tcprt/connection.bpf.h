@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A connection and what happens to it, whichever hook tells of it.
+ *
+ *	server:  IDLE --receive--> REQUEST --send--> RESPONSE --receive--> R, REQUEST ...	close: N in REQUEST, R or W in RESPONSE
+ *	client:  IDLE --send--> REQUEST --receive--> RESPONSE --send--> P, REQUEST ...		close: P
+ *
+ * Bytes are differences of sequence numbers, summed to 64 bits: what is sent again, comes twice, out of order or in one
+ * packet of many segments counts once. Handlers are told the number behind the last byte of data: SYN and FIN, which take
+ * a number each, are the hook's to leave out.
+ */
+#ifndef LCC_TCPRT_CONNECTION_H
+#define LCC_TCPRT_CONNECTION_H
+
+#include "compat.bpf.h"
+#include "contexts.h"
+#include "lcc.bpf.h"
+#include "tcprt/tcprt.h"
+#include <bpf/bpf_endian.h>
+
+enum connection_role {
+	/* Older than its observation, and the ports do not tell: who is first seen to send is the client. */
+	ROLE_UNKNOWN,
+	ROLE_SERVER,
+	ROLE_CLIENT,
+};
+
+enum connection_phase {
+	PHASE_IDLE,
+	PHASE_REQUEST,
+	PHASE_RESPONSE,
+};
+
+struct connection {
+	/* Filled as far as it is known; the rest when it is sent. */
+	struct tcprt_event event;
+	__u64 opened_ns;
+	/* Last packet of the request (T1), first (T2) and last of the response; server: its last acknowledgement (T3). */
+	__u64 request_end_ns;
+	__u64 response_start_ns;
+	__u64 response_end_ns;
+	/* Of the connection, and as they were when the task's request and response began. */
+	__u64 received_bytes;
+	__u64 sent_bytes;
+	__u64 task_received_from;
+	__u64 task_sent_from;
+	/* Sequence numbers behind the last byte of data: received, sent, acknowledged by the peer. */
+	__u32 received;
+	__u32 sent;
+	__u32 acknowledged;
+	/* tcp_sock.total_retrans when the connection was first seen, and when the task's sending began. */
+	__u32 opened_retransmissions;
+	__u32 task_retransmissions;
+	__u8 role;
+	__u8 phase;
+	/* The side's FIN is queued; the peer's has come. */
+	__u8 sent_fin;
+	__u8 received_fin;
+};
+
+/* By the address of the kernel's sock, or by the socket's cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Connections that are not measured because the map did not take them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} connections_refused SEC(".maps");
+
+LCC_STREAM(events, tcprt_event, 1 << 20);
+LCC_CONFIG(struct tcprt_config);
+
+/* A hook's call: when it was, and where the socket's figures are: in `sk` where `tcp` is NULL. */
+struct hook {
+	void *ctx;
+	const struct sock *sk;
+	struct bpf_tcp_sock *tcp;
+	__u64 now;
+};
+
+static __always_inline bool after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
+
+static __always_inline __u64 microseconds(__u64 from, __u64 to)
+{
+	return to > from ? (to - from) / 1000 : 0;
+}
+
+static __always_inline __u32 retransmissions(const struct hook *hook)
+{
+	const struct tcp_sock *tp = (const void *)hook->sk;
+
+	return hook->tcp ? hook->tcp->total_retrans : BPF_CORE_READ(tp, total_retrans);
+}
+
+/* Sends the connection's event as it is, with the socket's figures. */
+static __always_inline void send_event(const struct hook *hook, struct connection *connection, char kind, __u32 retrans_from)
+{
+	const struct tcp_sock *tp = (const void *)hook->sk;
+	struct tcprt_event *event = &connection->event;
+	__u32 min_rtt_us;
+
+	event->kind[0] = kind;
+	event->retransmissions = retransmissions(hook) - retrans_from;
+	event->mss = hook->tcp ? hook->tcp->mss_cache : BPF_CORE_READ(tp, mss_cache);
+	min_rtt_us = hook->tcp ? hook->tcp->rtt_min : compat_tcp_min_rtt_us(tp);
+	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
+	lcc_emit(hook->ctx, &events, &events_lost, event, sizeof(*event));
+}
+
+/* Sends what became of a task that ended at `end`. */
+static __always_inline void send_task(const struct hook *hook, struct connection *connection, char kind, __u64 end,
+				      __u64 unacknowledged)
+{
+	struct tcprt_event *event = &connection->event;
+	bool is_client = connection->role == ROLE_CLIENT;
+	bool is_answered = connection->phase == PHASE_RESPONSE;
+
+	event->total_us = microseconds(event->start_ns, end);
+	event->service_us = is_answered ? microseconds(connection->request_end_ns, connection->response_start_ns) : 0;
+	if (is_client)
+		event->receive_us = is_answered ? microseconds(connection->response_start_ns, end) : 0;
+	else
+		event->receive_us = microseconds(event->start_ns, connection->request_end_ns);
+	event->sent_bytes = is_client || is_answered ? connection->sent_bytes - connection->task_sent_from : 0;
+	event->received_bytes = connection->received_bytes - connection->task_received_from;
+	event->unacknowledged_bytes = unacknowledged;
+	send_event(hook, connection, kind, connection->task_retransmissions);
+}
+
+static __always_inline void start_task(const struct hook *hook, struct connection *connection)
+{
+	connection->phase = PHASE_REQUEST;
+	connection->event.start_ns = hook->now;
+	connection->event.task += 1;
+	connection->event.reordered = 0;
+	connection->task_received_from = connection->received_bytes;
+	connection->task_sent_from = connection->sent_bytes;
+	connection->task_retransmissions = retransmissions(hook);
+}
+
+static __always_inline void count_received(struct connection *connection, __u32 end)
+{
+	if (!after(end, connection->received))
+		return;
+	connection->received_bytes += end - connection->received;
+	connection->received = end;
+}
+
+/* Data up to `end` came. */
+static __always_inline void on_receive(const struct hook *hook, struct connection *connection, __u32 end, bool reordered)
+{
+	if (!after(end, connection->received))
+		return;
+	if (connection->role == ROLE_UNKNOWN)
+		connection->role = ROLE_SERVER;
+	if (connection->role == ROLE_SERVER) {
+		if (connection->phase == PHASE_RESPONSE) {
+			bool is_open = after(connection->sent, connection->acknowledged);
+
+			send_task(hook, connection, 'R', is_open ? hook->now : connection->response_end_ns, 0);
+		}
+		if (connection->phase != PHASE_REQUEST)
+			start_task(hook, connection);
+		connection->request_end_ns = hook->now;
+	} else if (connection->phase != PHASE_IDLE) {
+		if (connection->phase == PHASE_REQUEST)
+			connection->response_start_ns = hook->now;
+		connection->phase = PHASE_RESPONSE;
+		connection->response_end_ns = hook->now;
+	}
+	if (reordered)
+		connection->event.reordered = 1;
+	count_received(connection, end);
+}
+
+/* Data came that fills a gap, behind which data had come before. */
+static __always_inline void on_fill(const struct hook *hook, struct connection *connection)
+{
+	if (connection->role == ROLE_SERVER && connection->phase == PHASE_REQUEST)
+		connection->request_end_ns = hook->now;
+	if (connection->role == ROLE_CLIENT && connection->phase == PHASE_RESPONSE)
+		connection->response_end_ns = hook->now;
+}
+
+/* Data up to `end` is sent for the first time. */
+static __always_inline void on_send(const struct hook *hook, struct connection *connection, __u32 end)
+{
+	if (!after(end, connection->sent))
+		return;
+	if (connection->role == ROLE_UNKNOWN)
+		connection->role = ROLE_CLIENT;
+	if (connection->role == ROLE_CLIENT) {
+		if (connection->phase == PHASE_RESPONSE)
+			send_task(hook, connection, 'P', connection->response_end_ns, 0);
+		if (connection->phase != PHASE_REQUEST)
+			start_task(hook, connection);
+		connection->request_end_ns = hook->now;
+	} else if (connection->phase == PHASE_REQUEST) {
+		connection->phase = PHASE_RESPONSE;
+		connection->response_start_ns = hook->now;
+		connection->response_end_ns = hook->now;
+		connection->task_sent_from = connection->sent_bytes;
+		connection->task_retransmissions = retransmissions(hook);
+	}
+	connection->sent_bytes += end - connection->sent;
+	connection->sent = end;
+}
+
+/* The peer acknowledges all before `number`, which is not beyond what was sent. */
+static __always_inline void on_ack(const struct hook *hook, struct connection *connection, __u32 number)
+{
+	/* the FIN's */
+	if (after(number, connection->sent))
+		number = connection->sent;
+	if (!after(number, connection->acknowledged))
+		return;
+	connection->acknowledged = number;
+	if (connection->role == ROLE_SERVER && connection->phase == PHASE_RESPONSE)
+		connection->response_end_ns = hook->now;
+}
+
+/* The connection is over. `unsent`: bytes that wait behind what was sent. */
+static __always_inline void on_close(const struct hook *hook, struct connection *connection, __u32 unsent)
+{
+	struct tcprt_event *event = &connection->event;
+	__u64 unacknowledged = unsent;
+
+	if (after(connection->sent, connection->acknowledged))
+		unacknowledged += connection->sent - connection->acknowledged;
+	if (connection->role == ROLE_CLIENT) {
+		if (connection->phase == PHASE_RESPONSE)
+			send_task(hook, connection, 'P', connection->response_end_ns, 0);
+		else if (connection->phase == PHASE_REQUEST)
+			send_task(hook, connection, 'P', hook->now, 0);
+		return;
+	}
+	if (!event->task)
+		return;
+	if (connection->phase == PHASE_REQUEST)
+		send_task(hook, connection, 'N', hook->now, 0);
+	else if (unacknowledged)
+		send_task(hook, connection, 'W', hook->now, unacknowledged);
+	else
+		send_task(hook, connection, 'R', connection->response_end_ns, 0);
+	event->start_ns = connection->opened_ns;
+	event->total_us = microseconds(connection->opened_ns, hook->now);
+	event->receive_us = 0;
+	event->service_us = 0;
+	event->sent_bytes = connection->sent_bytes;
+	event->received_bytes = connection->received_bytes;
+	event->unacknowledged_bytes = unacknowledged;
+	send_event(hook, connection, 'E', connection->opened_retransmissions);
+}
+
+static __always_inline bool is_within(const volatile struct tcprt_ports *ranges, __u32 count, __u16 port)
+{
+	bool found = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < TCPRT_RANGES; i++)
+		found |= i < count && port >= ranges[i].first && port <= ranges[i].last;
+	return found;
+}
+
+/* Which role the configuration has for these ports, if any; `*all` where it has everything measured. */
+static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
+{
+	const volatile struct tcprt_config *config = lcc_config();
+
+	*all = !config || (!config->local_count && !config->peer_count);
+	if (*all)
+		return ROLE_UNKNOWN;
+	if (is_within(config->local, config->local_count, local))
+		return ROLE_SERVER;
+	if (is_within(config->peer, config->peer_count, peer))
+		return ROLE_CLIENT;
+	return ROLE_UNKNOWN;
+}
+
+/*
+ * Decides whether a connection is measured, and its role where it was not seen to be opened (ROLE_UNKNOWN): by the
+ * configuration, else by the ports: those that the kernel gives to clients by default start at 32768 (ip(7),
+ * ip_local_port_range).
+ */
+static __always_inline bool is_measured(struct connection *connection, __u8 role)
+{
+	const __u16 ephemeral = 32768;
+	__u16 local = connection->event.local_port;
+	__u16 peer = connection->event.peer_port;
+	__u8 configured;
+	bool all;
+
+	configured = configured_role(local, peer, &all);
+	if (!all && configured == ROLE_UNKNOWN)
+		return 0;
+	connection->role = role;
+	if (role != ROLE_UNKNOWN)
+		return 1;
+	connection->event.joined = 1;
+	if (configured != ROLE_UNKNOWN)
+		connection->role = configured;
+	else if (local < ephemeral && peer >= ephemeral)
+		connection->role = ROLE_SERVER;
+	else if (local >= ephemeral && peer < ephemeral)
+		connection->role = ROLE_CLIENT;
+	return 1;
+}
+
+static __always_inline void map_address(struct lcc_address *address, __be32 ipv4)
+{
+	__builtin_memset(address->bytes, 0, 10);
+	address->bytes[10] = 0xff;
+	address->bytes[11] = 0xff;
+	__builtin_memcpy(&address->bytes[12], &ipv4, sizeof(ipv4));
+}
+
+/* The family of addresses that are IPv6's form. */
+static __always_inline __u16 family_of(const struct lcc_address *address)
+{
+	const __u64 *high = (const void *)&address->bytes[0];
+	const __u32 *middle = (const void *)&address->bytes[8];
+
+	return !*high && *middle == bpf_htonl(0xffff) ? AF_INET : AF_INET6;
+}
+
+/* Keeps a new connection, in place of an older one at the same key. NULL where the map does not take it. */
+static __always_inline struct connection *keep(const struct hook *hook, __u64 key, struct connection *connection)
+{
+	struct connection *kept = 0;
+	__u32 zero = 0;
+	__u64 *count;
+
+	connection->opened_ns = hook->now;
+	connection->opened_retransmissions = retransmissions(hook);
+	if (!bpf_map_update_elem(&connections, &key, connection, BPF_ANY))
+		kept = bpf_map_lookup_elem(&connections, &key);
+	if (kept)
+		return kept;
+	count = bpf_map_lookup_elem(&connections_refused, &zero);
+	if (count)
+		*count += 1;
+	return 0;
+}
+
+#endif
