@@ -109,7 +109,7 @@ static __always_inline void send_event(const struct hook *hook, struct connectio
 	struct tcprt_event *event = &connection->event;
 	__u32 min_rtt_us;
 
-	event->kind[0] = kind;
+	event->kind = kind;
 	event->retransmissions = retransmissions(hook) - retrans_from;
 	event->mss = hook->tcp ? hook->tcp->mss_cache : BPF_CORE_READ(tp, mss_cache);
 	min_rtt_us = hook->tcp ? hook->tcp->rtt_min : compat_tcp_min_rtt_us(tp);

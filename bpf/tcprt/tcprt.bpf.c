@@ -316,7 +316,9 @@ static __always_inline void go(const struct hook *hook, struct connection *conne
 	/* what came with the handshake passes the control group as the listener's */
 	if (segment->flags & TCP_FLAG_ACK)
 		on_receive(hook, connection, segment->acknowledges - connection->received_fin, 0);
-	on_send(hook, connection, segment->end);
+	/* behind a FIN, segments without data begin with the number after it */
+	if (segment->end != segment->start)
+		on_send(hook, connection, segment->end);
 	if (segment->flags & TCP_FLAG_FIN)
 		connection->sent_fin = 1;
 }

@@ -50,15 +50,14 @@ struct tcprt_event {
 	/* AF_INET or AF_INET6: that of the addresses, which may not be the socket's. */
 	__u16 family;
 	/* R, W, N, E or P. */
-	char kind[1];
-	/* 1: part of the task came out of order. */
-	__u8 reordered;
+	char kind;
+	/* Part of the task came out of order. */
+	bool reordered : 1;
 	/*
-	 * 1: the connection is older than its observation. Its first task may have begun before, tasks count from there, as
-	 * do the connection's bytes and retransmissions, and which side is the server's is a guess.
+	 * The connection is older than its observation. Its first task may have begun before, tasks count from there, as do
+	 * the connection's bytes and retransmissions, and which side is the server's is a guess.
 	 */
-	__u8 joined;
-	__u8 reserved[7];
+	bool joined : 1;
 };
 
 /* Both ends are of the range. Host order. */

@@ -1,0 +1,277 @@
+//! `struct tcprt_event` of `bpf/tcprt/tcprt.h`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// What an event tells: the letters of the vendor's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A server's task: answered, and the answer acknowledged.
+    Request,
+    /// A server's task: the connection was closed before all of the answer was acknowledged.
+    ClosedWhileSending,
+    /// A server's task: the connection was closed before the answer began.
+    ClosedWhileReceiving,
+    /// A server's connection is over, after at least one task.
+    End,
+    /// A client's task.
+    Peer,
+}
+
+impl Kind {
+    /// R, W, N, E or P.
+    pub fn letter(self) -> char {
+        match self {
+            Kind::Request => 'R',
+            Kind::ClosedWhileSending => 'W',
+            Kind::ClosedWhileReceiving => 'N',
+            Kind::End => 'E',
+            Kind::Peer => 'P',
+        }
+    }
+
+    fn of(letter: u8) -> Option<Kind> {
+        Some(match letter {
+            b'R' => Kind::Request,
+            b'W' => Kind::ClosedWhileSending,
+            b'N' => Kind::ClosedWhileReceiving,
+            b'E' => Kind::End,
+            b'P' => Kind::Peer,
+            _ => return None,
+        })
+    }
+}
+
+/// What a task took, or what became of a connection.
+///
+/// Which times and bytes these are depends on the kind: `struct tcprt_event` says it, member by member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What it tells.
+    pub kind: Kind,
+    /// When the task, or the connection, began: nanoseconds of the boot clock.
+    pub start_ns: u64,
+    /// Microseconds that the task or the connection lasted.
+    pub total_us: u64,
+    /// Microseconds from the first to the last packet of what was received.
+    pub receive_us: u64,
+    /// Microseconds from the request's last packet to the response's first.
+    pub service_us: u64,
+    /// Bytes of payload.
+    pub sent_bytes: u64,
+    /// Bytes of payload.
+    pub received_bytes: u64,
+    /// Bytes that the peer did not acknowledge.
+    pub unacknowledged_bytes: u64,
+    /// The smallest round trip time of the connection, microseconds; 0 where the kernel knows none.
+    pub min_rtt_us: u32,
+    /// Segments that were sent again.
+    pub retransmissions: u32,
+    /// Number of the task on its connection, from 1 on.
+    pub task: u32,
+    /// The largest segment, bytes of payload.
+    pub mss: u32,
+    /// The own side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub peer: SocketAddr,
+    /// Part of the task came out of order.
+    pub reordered: bool,
+    /// The connection is older than its observation: its first task may be cut off, and its side is a guess.
+    pub joined: bool,
+}
+
+/// Why bytes are no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// There are not enough of them. (A perf buffer may have more than were sent.)
+    #[error("an event of {found} bytes, expected {}", Event::SIZE)]
+    Short {
+        /// How many there are.
+        found: usize,
+    },
+    /// A kind that is not known.
+    #[error("an event of kind {found:#04x}")]
+    Kind {
+        /// The byte at its place.
+        found: u8,
+    },
+}
+
+impl Event {
+    /// Bytes of `struct tcprt_event`.
+    pub const SIZE: usize = 112;
+
+    /// Reads what the object sent, in this machine's byte order.
+    ///
+    /// # Errors
+    /// Too few bytes, or an unknown kind.
+    pub fn parse(bytes: &[u8]) -> Result<Event, ParseError> {
+        let short = ParseError::Short { found: bytes.len() };
+        let bytes: &[u8; Event::SIZE] = bytes.first_chunk().ok_or(short)?;
+        let letter = field::<1>(bytes, KIND)[0];
+        let flag = |bit| field::<1>(bytes, FLAGS)[0] & bit != 0;
+        let u16 = |at| u16::from_ne_bytes(field(bytes, at));
+        let u32 = |at| u32::from_ne_bytes(field(bytes, at));
+        let u64 = |at| u64::from_ne_bytes(field(bytes, at));
+        let end = |address, port| {
+            let address = Ipv6Addr::from(field::<16>(bytes, address));
+            SocketAddr::new(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4), u16(port))
+        };
+        Ok(Event {
+            kind: Kind::of(letter).ok_or(ParseError::Kind { found: letter })?,
+            start_ns: u64(START_NS),
+            total_us: u64(TOTAL_US),
+            receive_us: u64(RECEIVE_US),
+            service_us: u64(SERVICE_US),
+            sent_bytes: u64(SENT_BYTES),
+            received_bytes: u64(RECEIVED_BYTES),
+            unacknowledged_bytes: u64(UNACKNOWLEDGED_BYTES),
+            min_rtt_us: u32(MIN_RTT_US),
+            retransmissions: u32(RETRANSMISSIONS),
+            task: u32(TASK),
+            mss: u32(MSS),
+            local: end(LOCAL, LOCAL_PORT),
+            peer: end(PEER, PEER_PORT),
+            reordered: flag(REORDERED),
+            joined: flag(JOINED),
+        })
+    }
+
+    /// The event as a line of the vendor's log, format V6. `boot_ns` is what the wall clock shows at the boot clock's 0,
+    /// nanoseconds since 1970.
+    pub fn line(&self, boot_ns: u64) -> Line<'_> {
+        Line { event: self, boot_ns }
+    }
+}
+
+/// Shows an event as a line of the vendor's log.
+///
+/// ```text
+/// V6 <R|W|N|E|P> <seconds> <microseconds> <peer>:<port> <local>:<port> …
+/// R, P  sent total_us min_rtt_us retransmissions task service_us receive_us received  reordered mss
+/// W     sent total_us min_rtt_us retransmissions task service_us receive_us unacknowledged reordered mss
+/// N     task total_us received reordered mss
+/// E     task sent unacknowledged received retransmissions min_rtt_us
+/// ```
+///
+/// An IPv6 address stands in brackets; the vendor has none.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'e> {
+    event: &'e Event,
+    boot_ns: u64,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = self.event;
+        let micros = self.boot_ns.saturating_add(event.start_ns) / 1000;
+        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+        write!(f, "V6 {} {seconds} {micros} {} {} ", event.kind.letter(), event.peer, event.local)?;
+        let Event { total_us, service_us, receive_us, sent_bytes, received_bytes, unacknowledged_bytes, .. } = event;
+        let Event { min_rtt_us, retransmissions, task, mss, .. } = event;
+        let reordered = u8::from(event.reordered);
+        match event.kind {
+            Kind::ClosedWhileReceiving => write!(f, "{task} {total_us} {received_bytes} {reordered} {mss}"),
+            Kind::End => {
+                write!(f, "{task} {sent_bytes} {unacknowledged_bytes} {received_bytes} {retransmissions} {min_rtt_us}")
+            }
+            Kind::Request | Kind::ClosedWhileSending | Kind::Peer => {
+                let eighth = if event.kind == Kind::ClosedWhileSending { unacknowledged_bytes } else { received_bytes };
+                write!(f, "{sent_bytes} {total_us} {min_rtt_us} {retransmissions} {task} ")?;
+                write!(f, "{service_us} {receive_us} {eighth} {reordered} {mss}")
+            }
+        }
+    }
+}
+
+// Byte offsets in struct tcprt_event; layout.rs holds them against the object.
+pub(crate) const START_NS: usize = 0;
+pub(crate) const TOTAL_US: usize = 8;
+pub(crate) const RECEIVE_US: usize = 16;
+pub(crate) const SERVICE_US: usize = 24;
+pub(crate) const SENT_BYTES: usize = 32;
+pub(crate) const RECEIVED_BYTES: usize = 40;
+pub(crate) const UNACKNOWLEDGED_BYTES: usize = 48;
+pub(crate) const MIN_RTT_US: usize = 56;
+pub(crate) const RETRANSMISSIONS: usize = 60;
+pub(crate) const TASK: usize = 64;
+pub(crate) const MSS: usize = 68;
+pub(crate) const LOCAL: usize = 72;
+pub(crate) const PEER: usize = 88;
+pub(crate) const LOCAL_PORT: usize = 104;
+pub(crate) const PEER_PORT: usize = 106;
+pub(crate) const KIND: usize = 110;
+/// Two bits, counted as the machine's C does: from the lowest on little-endian ones.
+pub(crate) const FLAGS: usize = 111;
+pub(crate) const REORDERED: u8 = if cfg!(target_endian = "little") { 1 << 0 } else { 1 << 7 };
+pub(crate) const JOINED: u8 = if cfg!(target_endian = "little") { 1 << 1 } else { 1 << 6 };
+
+/// The field's bytes: its place is a constant inside of the struct.
+fn field<const N: usize>(bytes: &[u8; Event::SIZE], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&bytes[at..at + N]);
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vendor's sample: 690 bytes sent, 3303 us, smallest round trip 2240 us, task 10, 24 us of service.
+    fn sample(kind: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for value in [1_000_002_500u64, 3303, 15, 24, 690, 120, 7] {
+            bytes.extend(value.to_ne_bytes());
+        }
+        for value in [2240u32, 2, 10, 1448] {
+            bytes.extend(value.to_ne_bytes());
+        }
+        bytes.extend(std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets());
+        bytes.extend("2001:db8::2".parse::<Ipv6Addr>().unwrap().octets());
+        for value in [80u16, 40000, 2] {
+            bytes.extend(value.to_ne_bytes());
+        }
+        bytes.extend([kind, REORDERED]);
+        bytes
+    }
+
+    #[track_caller]
+    fn check(kind: u8, expected: &str) {
+        let event = Event::parse(&sample(kind)).unwrap();
+        assert_eq!(event.line(1_700_000_000_000_000_000).to_string(), expected);
+    }
+
+    #[test]
+    fn lines_are_the_vendors() {
+        let head = "1700000001 2 [2001:db8::2]:40000 10.0.0.1:80";
+        check(b'R', &format!("V6 R {head} 690 3303 2240 2 10 24 15 120 1 1448"));
+        check(b'P', &format!("V6 P {head} 690 3303 2240 2 10 24 15 120 1 1448"));
+        check(b'W', &format!("V6 W {head} 690 3303 2240 2 10 24 15 7 1 1448"));
+        check(b'N', &format!("V6 N {head} 10 3303 120 1 1448"));
+        check(b'E', &format!("V6 E {head} 10 690 7 120 2 2240"));
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        let bytes = sample(b'R');
+        assert_eq!(bytes.len(), Event::SIZE);
+        let mut padded = bytes.clone();
+        padded.extend([0; 4]);
+        assert_eq!(Event::parse(&padded), Event::parse(&bytes));
+        let told = |bytes: &[u8]| Event::parse(bytes).unwrap_err().to_string();
+        assert_eq!(told(&bytes[1..]), "an event of 111 bytes, expected 112");
+        assert_eq!(told(&sample(b'X')), "an event of kind 0x58");
+    }
+
+    #[test]
+    fn flags_are_bits() {
+        let mut bytes = sample(b'R');
+        let flags = |bytes: &[u8]| Event::parse(bytes).map(|event| (event.reordered, event.joined));
+        assert_eq!(flags(&bytes), Ok((true, false)));
+        bytes[FLAGS] = JOINED;
+        assert_eq!(flags(&bytes), Ok((false, true)));
+    }
+}

@@ -1,0 +1,88 @@
+//! What the C header says and what is read here are the same, member by member: by the types in the compiled object.
+
+use std::path::Path;
+use std::process::Command;
+
+use btf::object_file::ObjectFile;
+use btf::{Kind, layout};
+
+use crate::{Config, Event, event};
+
+/// Compiles the object. `None` where there is no clang, which CI must have.
+fn object() -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("tcprt.o");
+    let mut clang = Command::new("clang");
+    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
+    clang.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    clang.args(["-I", "bpf", "-c", "bpf/tcprt/tcprt.bpf.c", "-o"]).arg(&out);
+    match clang.status() {
+        Ok(status) => assert!(status.success(), "clang does not compile tcprt.bpf.c"),
+        Err(error) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: clang: {error}");
+            eprintln!("skipped: clang: {error}");
+            return None;
+        }
+    }
+    Some(std::fs::read(out).unwrap())
+}
+
+/// Name, first bit and number of bits of each member; and the bytes of the whole.
+fn members(object: &[u8], name: &str) -> (Vec<(String, u32, u32)>, usize) {
+    let object = ObjectFile::parse("tcprt.o", object).unwrap();
+    let id = object.btf().find(name, Kind::Struct).next().expect(name);
+    let found = layout::of(object.btf(), id).unwrap();
+    let gaps = found.fields.iter().map(|field| &field.hole).chain([&found.padding]);
+    assert!(gaps.map(|gap| gap.bytes).sum::<u32>() == 0, "{name} has holes");
+    let bits = |field: &layout::Field| match field.bitfield_size {
+        0 => field.size.0 * 8,
+        bits => bits,
+    };
+    let members = found.fields.iter().map(|field| (field.name.clone(), field.offset.0, bits(field))).collect();
+    (members, found.size.0 as usize)
+}
+
+#[test]
+fn events_are_read_as_they_are_sent() {
+    let Some(object) = object() else { return };
+    let bytes = |name: &str, at: usize, size: u32| (name.to_owned(), at as u32 * 8, size * 8);
+    let bit = |name: &str, mask: u8| {
+        let number = if cfg!(target_endian = "little") { mask.trailing_zeros() } else { mask.leading_zeros() };
+        (name.to_owned(), event::FLAGS as u32 * 8 + number, 1)
+    };
+    let expected = vec![
+        bytes("start_ns", event::START_NS, 8),
+        bytes("total_us", event::TOTAL_US, 8),
+        bytes("receive_us", event::RECEIVE_US, 8),
+        bytes("service_us", event::SERVICE_US, 8),
+        bytes("sent_bytes", event::SENT_BYTES, 8),
+        bytes("received_bytes", event::RECEIVED_BYTES, 8),
+        bytes("unacknowledged_bytes", event::UNACKNOWLEDGED_BYTES, 8),
+        bytes("min_rtt_us", event::MIN_RTT_US, 4),
+        bytes("retransmissions", event::RETRANSMISSIONS, 4),
+        bytes("task", event::TASK, 4),
+        bytes("mss", event::MSS, 4),
+        bytes("local", event::LOCAL, 16),
+        bytes("peer", event::PEER, 16),
+        bytes("local_port", event::LOCAL_PORT, 2),
+        bytes("peer_port", event::PEER_PORT, 2),
+        // told by the addresses too
+        bytes("family", event::PEER_PORT + 2, 2),
+        bytes("kind", event::KIND, 1),
+        bit("reordered", event::REORDERED),
+        bit("joined", event::JOINED),
+    ];
+    assert_eq!(members(&object, "tcprt_event"), (expected, Event::SIZE));
+}
+
+#[test]
+fn the_configuration_is_written_as_it_is_read() {
+    let Some(object) = object() else { return };
+    let ranges = 32 * crate::RANGES as u32;
+    let expected =
+        [("local_count", 0, 32), ("peer_count", 32, 32), ("local", 64, ranges), ("peer", 64 + ranges, ranges)];
+    let expected = expected.map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
+    assert_eq!(members(&object, "tcprt_config"), (expected, Config::SIZE));
+    let expected = [("first", 0, 16), ("last", 16, 16)].map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
+    assert_eq!(members(&object, "tcprt_ports"), (expected, 4));
+}
