@@ -101,14 +101,6 @@ struct bpf_sock_ops___since510 {
 	__u32 skb_len;
 };
 
-struct pt_regs___x86_64 {
-	unsigned long r8;
-};
-
-struct pt_regs___arm64 {
-	__u64 regs[31];
-};
-
 struct sk_buff___pre315 {
 	__u32 rxhash;
 };
@@ -177,24 +169,6 @@ static __always_inline __u64 compat_now(void)
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_boot_ns))
 		return bpf_ktime_get_boot_ns();
 	return bpf_ktime_get_ns();
-}
-
-/*
- * A kprobe's argument, the first being number 0, of 2: rdi and rsi of x86-64, x0 and x1 of arm64, NULL elsewhere. One object
- * serves all architectures. Their places in the context are the same on every kernel (arch/x86/include/asm/ptrace.h,
- * arch/arm64/include/uapi/asm/ptrace.h); by hand, as the verifier wants them in the load itself, not added before it.
- */
-static __always_inline const void *compat_argument(const struct pt_regs *ctx, int number)
-{
-	const struct pt_regs___x86_64 *x86 = (const void *)ctx;
-	const struct pt_regs___arm64 *arm = (const void *)ctx;
-	const void *argument = 0;
-
-	if (bpf_core_field_exists(x86->r8))
-		asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(argument) : "r"(ctx), "i"(number ? 104 : 112));
-	else if (bpf_core_field_exists(arm->regs))
-		asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(argument) : "r"(ctx), "i"(number ? 8 : 0));
-	return argument;
 }
 
 /* 3.19, 435d5f4bb2cc ("common object embedded into various struct ....ns"). 0 where there are no namespaces. */

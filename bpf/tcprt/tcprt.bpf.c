@@ -193,19 +193,19 @@ int BPF_PROG(state_btf, const struct sock *sk, int from, int to)
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_event_data_recv")
 int receive_kprobe(struct pt_regs *ctx)
 {
-	return receive(ctx, compat_argument(ctx, 0), compat_argument(ctx, 1));
+	return receive(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_event_new_data_sent")
 int send_kprobe(struct pt_regs *ctx)
 {
-	return send(ctx, compat_argument(ctx, 0), compat_argument(ctx, 1));
+	return send(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_ack")
 int ack_kprobe(struct pt_regs *ctx)
 {
-	return acknowledge(ctx, compat_argument(ctx, 0), compat_argument(ctx, 1));
+	return acknowledge(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
 }
 
 /* 4.16, 563e0bb0dc74 ("net: tracepoint: replace tcp_set_state tracepoint with inet_sock_set_state tracepoint"). */
