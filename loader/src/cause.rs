@@ -43,9 +43,8 @@ impl Cause {
         if !lacks.is_empty() {
             return Cause::Capabilities(lacks);
         }
-        match facts.security.lockdown {
-            Some(level @ (Lockdown::Integrity | Lockdown::Confidentiality)) => return Cause::Lockdown(level),
-            _ => {}
+        if let Some(level @ (Lockdown::Integrity | Lockdown::Confidentiality)) = facts.security.lockdown {
+            return Cause::Lockdown(level);
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
         match (limit, facts.kernel_version()) {

@@ -163,6 +163,13 @@ pub(crate) fn warnings(said: &[String]) -> String {
     said.first().map_or_else(String::new, |first| format!(" ({})", first.lines().next().unwrap_or_default()))
 }
 
+/// What an attempt that succeeds comes to.
+pub(crate) struct Loaded {
+    object: Object,
+    maps: BTreeMap<String, MapHandle>,
+    attachments: Vec<Attachment>,
+}
+
 /// All that does not change from one attempt to the next.
 pub(crate) struct Prepared<'p> {
     name: &'p str,
@@ -254,13 +261,10 @@ impl<'p> Prepared<'p> {
     }
 
     /// Loads and attaches by a plan.
-    pub(crate) fn attempt(
-        &self,
-        plan: &Plan,
-    ) -> Result<(Object, BTreeMap<String, MapHandle>, Vec<Attachment>), Failed> {
+    pub(crate) fn attempt(&self, plan: &Plan) -> Result<Loaded, Failed> {
         let (object, maps) = open::load(&self.work(), plan)?;
         let attachments = attach::attach(&object, plan, self.options, &self.places)?;
-        Ok((object, maps, attachments))
+        Ok(Loaded { object, maps, attachments })
     }
 
     /// The streams that a plan makes.
@@ -307,7 +311,7 @@ pub fn load(
         let plan = plan::plan(&object, &kernel, &hints);
         let (result, said) = words::listen(|| prepared.attempt(&plan));
         match result {
-            Ok((object, mut maps, mut attachments)) => {
+            Ok(Loaded { object, mut maps, mut attachments }) => {
                 if let Some((pins, folder)) = &pinned {
                     pins::retire(pins).map_err(in_pins)?;
                     pins::pin(folder, &mut maps, &mut attachments).map_err(in_pins)?;
