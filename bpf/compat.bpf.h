@@ -58,6 +58,10 @@ struct sock_common___pre41 {
 	struct net *skc_net;
 };
 
+struct sock___pre44 {
+	unsigned long sk_flags;
+};
+
 struct net_device___pre41 {
 	struct net *nd_net;
 };
@@ -212,6 +216,22 @@ static __always_inline const struct net *compat_device_net(const struct net_devi
 static __always_inline __u16 compat_sock_protocol(const struct sock *sk)
 {
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol);
+}
+
+/*
+ * Whether the peer's FIN has come in order: tcp_fin() sets this flag, and no other place of TCP. 4.4, 8e5eb54d303b ("net: align
+ * sk_refcnt on 128 bytes boundary").
+ */
+static __always_inline bool compat_sock_is_done(const struct sock *sk)
+{
+	const struct sock___pre44 *old = (const void *)sk;
+	unsigned long flags = 0;
+
+	if (bpf_core_field_exists(sk->__sk_common.skc_flags))
+		flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+	else if (bpf_core_field_exists(old->sk_flags))
+		flags = BPF_CORE_READ(old, sk_flags);
+	return (flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
 }
 
 /* 4.10, 86741ec25462 ("net: core: Add a UID field to struct sock."). All bits set where unknown. */

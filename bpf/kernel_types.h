@@ -173,7 +173,6 @@ struct tcp_skb_cb {
 	__u32 seq;
 	__u32 end_seq;
 	__u32 ack_seq;
-	__u8 tcp_flags;
 };
 
 struct net_device {
@@ -330,6 +329,7 @@ enum bpf_func_id {
 	BPF_FUNC_ktime_get_boot_ns = 125,
 	BPF_FUNC_get_current_cgroup_id = 80,
 	BPF_FUNC_ringbuf_output = 130,
+	BPF_FUNC_skc_to_tcp_sock = 137,
 };
 enum bpf_cmd {
 	BPF_MAP_FREEZE = 22,

@@ -186,6 +186,7 @@ static __always_inline void on_receive(const struct hook *hook, struct connectio
 /* Data came that fills a gap, behind which data had come before. */
 static __always_inline void on_fill(const struct hook *hook, struct connection *connection)
 {
+	connection->event.reordered = 1;
 	if (connection->role == ROLE_SERVER && connection->phase == PHASE_REQUEST)
 		connection->request_end_ns = hook->now;
 	if (connection->role == ROLE_CLIENT && connection->phase == PHASE_RESPONSE)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Response times of TCP servers and clients, for each task (a request and its response) on each connection, without their
- * help and without knowing their protocol. The group `tcp` has three ways to see the same:
+ * help and without knowing their protocol. The group `tcp` has four ways to see the same:
  *
  *	1  fentry, and the tracepoint of a socket's state with BTF's types (Linux 5.5, on arm64 6.0)
  *	2  kprobes, and the same tracepoint without (4.17)
- *	3  the control groups' packets and socket events, where functions cannot be probed (5.3)
+ *	3  kprobes alone (4.10, and RHEL 7's 3.10)
+ *	4  the control groups' packets and socket events, where functions cannot be probed (5.3)
  *
- * Known: data in a SYN (TCP fast open) is not seen by 1 and 2.
+ * Known: data in a SYN (TCP fast open) is not seen by 1 to 3.
  */
 #include "tcprt/connection.bpf.h"
 #include <bpf/bpf_endian.h>
@@ -18,21 +19,21 @@ static __always_inline const struct tcp_skb_cb *segment_of(const struct sk_buff 
 	return (const void *)&skb->cb;
 }
 
-static __always_inline bool has_fin(const struct tcp_skb_cb *segment)
+/*
+ * Whether a FIN is behind a segment's data, by its length: the flags of those that come are there since 3.18, e11ecddf5128
+ * ("tcp: use TCP_SKB_CB(skb)->tcp_flags in input path").
+ */
+static __always_inline bool has_fin(const struct sk_buff *skb)
 {
-	return BPF_CORE_READ_BITFIELD_PROBED(segment, tcp_flags) & TCP_FLAG_FIN;
+	const struct tcp_skb_cb *segment = segment_of(skb);
+
+	return BPF_CORE_READ(segment, end_seq) - BPF_CORE_READ(segment, seq) - BPF_CORE_READ(skb, len) == 1;
 }
 
 /* Whether the side's own FIN is queued. */
 static __always_inline bool is_shut(__u8 state)
 {
 	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
-}
-
-/* Whether the peer's FIN has come in order: tcp_fin() sets this flag, and no other place of TCP. */
-static __always_inline bool is_done(const struct sock *sk)
-{
-	return (BPF_CORE_READ(sk, __sk_common.skc_flags) >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
 }
 
 static __always_inline void read_addresses(struct tcprt_event *event, const struct sock *sk)
@@ -95,7 +96,7 @@ static __always_inline int receive(void *ctx, const struct sock *sk, const struc
 	if (!connection)
 		return 0;
 	segment_acknowledges(&hook, connection, segment);
-	on_receive(&hook, connection, BPF_CORE_READ(tp, rcv_nxt) - has_fin(segment), compat_tcp_has_gap(tp));
+	on_receive(&hook, connection, BPF_CORE_READ(tp, rcv_nxt) - has_fin(skb), compat_tcp_has_gap(tp));
 	return 0;
 }
 
@@ -106,7 +107,7 @@ static __always_inline int send(void *ctx, const struct sock *sk, const struct s
 	const struct tcp_skb_cb *segment = segment_of(skb);
 	const struct tcp_sock *tp = (const void *)sk;
 	__u32 start = BPF_CORE_READ(segment, seq);
-	__u32 end = BPF_CORE_READ(segment, end_seq) - has_fin(segment);
+	__u32 end = BPF_CORE_READ(segment, end_seq) - has_fin(skb);
 	struct connection *connection;
 	__u64 key = (__u64)sk;
 
@@ -136,7 +137,7 @@ static __always_inline void close_sock(const struct hook *hook, struct connectio
 	const struct tcp_sock *tp = (const void *)hook->sk;
 	__u32 written = BPF_CORE_READ(tp, write_seq) - connection->sent_fin;
 
-	count_received(connection, BPF_CORE_READ(tp, rcv_nxt) - is_done(hook->sk));
+	count_received(connection, BPF_CORE_READ(tp, rcv_nxt) - compat_sock_is_done(hook->sk));
 	on_close(hook, connection, after(written, connection->sent) ? written - connection->sent : 0);
 	bpf_map_delete_elem(&connections, &key);
 }
@@ -215,6 +216,32 @@ int BPF_PROG(state_raw, const struct sock *sk, int from, int to)
 	return change_state(ctx, sk, from, to);
 }
 
+LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_event_data_recv")
+int receive_old(struct pt_regs *ctx)
+{
+	return receive(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+}
+
+LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_event_new_data_sent")
+int send_old(struct pt_regs *ctx)
+{
+	return send(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+}
+
+LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_ack")
+int ack_old(struct pt_regs *ctx)
+{
+	return acknowledge(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+}
+
+LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_set_state")
+int state_old(struct pt_regs *ctx)
+{
+	const struct sock *sk = (const void *)compat_kprobe_argument(ctx, 0);
+
+	return change_state(ctx, sk, BPF_CORE_READ(sk, __sk_common.skc_state), (int)compat_kprobe_argument(ctx, 1));
+}
+
 /* A TCP segment as it is in a packet. */
 struct segment {
 	__u32 start;
@@ -291,6 +318,24 @@ static __always_inline struct connection *begin_at(const struct hook *hook, cons
 	return keep(hook, key, &new);
 }
 
+/*
+ * How much waits behind what was sent; 0 before 5.9, where these programs cannot read it: 478cfbdf5f13 ("bpf: Add
+ * bpf_skc_to_{tcp, tcp_timewait, tcp_request}_sock() helpers").
+ */
+static __always_inline __u32 unsent_at(struct bpf_sock *sk, const struct connection *connection)
+{
+	struct tcp_sock *tp;
+	__u32 written;
+
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_tcp_sock))
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	written = tp->write_seq - connection->sent_fin;
+	return after(written, connection->sent) ? written - connection->sent : 0;
+}
+
 /* The greatest window of TCP (RFC 7323, 2.3): a number farther ahead is none of this connection. */
 #define LARGEST_WINDOW (1U << 30)
 
@@ -304,8 +349,10 @@ static __always_inline void come(const struct hook *hook, struct connection *con
 	if (segment->end - expected > LARGEST_WINDOW)
 		return;
 	if (segment->end != segment->start && segment->end != expected) {
-		on_receive(hook, connection, segment->end, after(segment->start, connection->received));
-		on_fill(hook, connection);
+		if (after(segment->end, connection->received))
+			on_receive(hook, connection, segment->end, after(segment->start, connection->received));
+		else
+			on_fill(hook, connection);
 	}
 	if (segment->flags & TCP_FLAG_FIN)
 		connection->received_fin = 1;
@@ -371,19 +418,19 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes)
 	else
 		go(&hook, connection, &segment);
 	if (is_end(&hook, connection, &segment, comes)) {
-		on_close(&hook, connection, 0);
+		on_close(&hook, connection, unsent_at(sk, connection));
 		bpf_map_delete_elem(&connections, &key);
 	}
 }
 
-LCC_ONE_OF(tcp, 3) SEC("cgroup_skb/ingress")
+LCC_ONE_OF(tcp, 4) SEC("cgroup_skb/ingress")
 int packet_in(struct __sk_buff *skb)
 {
 	packet(skb, 1);
 	return 1;
 }
 
-LCC_ONE_OF(tcp, 3) SEC("cgroup_skb/egress")
+LCC_ONE_OF(tcp, 4) SEC("cgroup_skb/egress")
 int packet_out(struct __sk_buff *skb)
 {
 	packet(skb, 0);
@@ -407,12 +454,12 @@ static __always_inline __u32 data_with(struct bpf_sock_ops *ops)
 	return ops->skb_len > header ? ops->skb_len - header : 0;
 }
 
-LCC_ONE_OF(tcp, 3) SEC("sockops")
+LCC_ONE_OF(tcp, 4) SEC("sockops")
 int socket_event(struct bpf_sock_ops *ops)
 {
 	struct hook hook = { .ctx = ops, .now = compat_now() };
 	struct bpf_sock *sk = ops->sk;
-	__u32 op = ops->op, data;
+	__u32 op = ops->op, state = ops->args[1], data;
 	struct connection *connection;
 	__u64 key;
 
@@ -426,11 +473,13 @@ int socket_event(struct bpf_sock_ops *ops)
 		return 1;
 	key = bpf_get_socket_cookie(ops);
 	if (op == BPF_SOCK_OPS_STATE_CB) {
-		if (ops->args[1] != TCP_CLOSE)
-			return 1;
 		connection = bpf_map_lookup_elem(&connections, &key);
-		if (connection) {
-			on_close(&hook, connection, 0);
+		if (!connection)
+			return 1;
+		if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+			connection->sent_fin = 1;
+		if (state == TCP_CLOSE) {
+			on_close(&hook, connection, unsent_at(sk, connection));
 			bpf_map_delete_elem(&connections, &key);
 		}
 		return 1;
@@ -447,7 +496,7 @@ int socket_event(struct bpf_sock_ops *ops)
 }
 
 /*
- * The end of connections that are older than their observation and that no segment ends, for 3: the peer is gone.
+ * The end of connections that are older than their observation and that no segment ends, for 4: the peer is gone.
  * 4.16, e1a4aa50f4ae ("tcp: add tracepoint trace_tcp_destroy_sock()").
  */
 LCC_OPTIONAL SEC("raw_tp/tcp_destroy_sock")

@@ -1,0 +1,354 @@
+//! tcprt on the running kernel: servers and clients of HTTP's manner, whose times and bytes are known, by each way that the
+//! kernel allows (fentry, kprobes, control groups: the ranks of the object's group `tcp`).
+//!
+//! As root, with clang. Where there is no clang (a virtual machine with nothing but this test), `LCC_TCPRT` names a folder with
+//! `tcprt.o` and `lossy.o`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use btf::object_file::ObjectFile;
+use loader::choose::{Places, choose};
+use loader::{Options, Session};
+use plan::Hints;
+use rustix::net::sockopt;
+use tcprt::{Config, Event, Kind};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Between the halves of a request; of the handler.
+const PAUSE: Duration = Duration::from_millis(20);
+const SERVICE: Duration = Duration::from_millis(50);
+/// Bytes of a request and of its response.
+const REQUEST: usize = 3_000;
+const RESPONSE: usize = 300_000;
+
+fn skip(why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// An object of the project, compiled. `None` where it cannot be.
+fn object(source: &str, name: &str) -> Option<Vec<u8>> {
+    if let Some(folder) = std::env::var_os("LCC_TCPRT") {
+        return Some(std::fs::read(PathBuf::from(folder).join(name)).unwrap());
+    }
+    if !rustix::process::geteuid().is_root() || !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        skip("needs root, and a kernel with BTF of its own");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join(name);
+    let mut clang = Command::new("clang");
+    clang.args([
+        "-target",
+        "bpf",
+        "-mcpu=v2",
+        "-g",
+        "-O2",
+        "-std=gnu11",
+        "-Wall",
+        "-Werror",
+        "-I",
+        "bpf",
+        "-c",
+        source,
+    ]);
+    clang.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).arg("-o").arg(&out);
+    match clang.status() {
+        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
+        Err(error) => {
+            skip(&format!("clang: {error}"));
+            return None;
+        }
+    }
+    Some(std::fs::read(out).unwrap())
+}
+
+fn load(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>) -> Session {
+    let object = ObjectFile::parse(name, bytes).unwrap();
+    let mut facts = loader::probe(Path::new("/"));
+    loader::helpers(&mut facts, &object);
+    let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let mut options = Options::default();
+    (options.hints, options.config) = (hints, config);
+    loader::load(name, bytes, &facts, chosen.btf.as_ref(), &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Loads tcprt by each rank that works here, measuring only connections of that server's port, and calls `test` with it.
+fn by_each_rank(test: impl Fn(&Measured<'_>)) {
+    // one after the other: they share ports, and time
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(bytes) = object("bpf/tcprt/tcprt.bpf.c", "tcprt.o") else { return };
+    let mut hints = Hints::default();
+    let mut tried = 0;
+    loop {
+        let port = free_port();
+        let config = Config { local: vec![port..=port], peer: vec![port..=port] };
+        let measured = Measured { bytes: &bytes, hints: hints.clone(), config: config.bytes().unwrap(), port };
+        let plan = load("tcprt.o", &bytes, hints.clone(), measured.config.to_vec()).plan;
+        let group = plan.groups.iter().find(|group| group.name == "tcp").unwrap();
+        let Some(rank) = group.taken else { break };
+        eprintln!("rank {rank}: {}", group.ranks[&rank].join(", "));
+        test(&measured);
+        tried += 1;
+        let taken = group.ranks[&rank].iter();
+        hints.refused.extend(taken.map(|program| (program.clone(), "load", "another way is tried".to_owned())));
+    }
+    assert!(tried > 0, "no way works here");
+}
+
+/// Below those that the kernel gives to clients.
+fn free_port() -> u16 {
+    (20_000..30_000)
+        .find(|&port| TcpListener::bind((V6, port)).is_ok() && TcpListener::bind((V4, port)).is_ok())
+        .unwrap()
+}
+
+/// A way of looking.
+struct Measured<'b> {
+    bytes: &'b [u8],
+    hints: Hints,
+    config: [u8; Config::SIZE],
+    port: u16,
+}
+
+impl Measured<'_> {
+    /// What is seen while `act` acts, until there are `count` events.
+    fn while_it(&self, count: usize, act: impl FnOnce()) -> Vec<Event> {
+        let session = load("tcprt.o", self.bytes, self.hints.clone(), self.config.to_vec());
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let listener = session.listen(move |event| heard.lock().unwrap().push(Event::parse(event.bytes).unwrap()));
+        let listener = listener.unwrap();
+        act();
+        let end = Instant::now() + Duration::from_secs(5);
+        while events.lock().unwrap().len() < count && Instant::now() < end {
+            listener.poll(Duration::from_millis(20)).unwrap();
+        }
+        // and no more than these
+        thread::sleep(Duration::from_millis(50));
+        listener.consume().unwrap();
+        assert_eq!(listener.lost().unwrap()["events"], 0);
+        let events = std::mem::take(&mut *events.lock().unwrap());
+        assert_eq!(events.len(), count, "{events:#?}");
+        events
+    }
+
+    fn listen(&self, address: IpAddr) -> TcpListener {
+        TcpListener::bind((address, self.port)).unwrap()
+    }
+}
+
+/// Answers `tasks` requests on each of `connections` connections.
+fn serve(listener: TcpListener, connections: usize, tasks: usize) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for _ in 0..connections {
+            let (mut peer, _) = listener.accept().unwrap();
+            for _ in 0..tasks {
+                let mut request = vec![0; REQUEST];
+                peer.read_exact(&mut request).unwrap();
+                thread::sleep(SERVICE);
+                peer.write_all(&vec![b'y'; RESPONSE]).unwrap();
+            }
+            // the client closes first
+            assert_eq!(peer.read(&mut [0; 16]).unwrap(), 0);
+        }
+    })
+}
+
+fn ask(stream: &mut TcpStream) {
+    stream.write_all(&vec![b'x'; REQUEST / 3]).unwrap();
+    thread::sleep(PAUSE);
+    stream.write_all(&vec![b'x'; REQUEST - REQUEST / 3]).unwrap();
+    stream.read_exact(&mut vec![0; RESPONSE]).unwrap();
+}
+
+fn of_kind(events: &[Event], kind: Kind) -> Vec<Event> {
+    events.iter().filter(|event| event.kind == kind).copied().collect()
+}
+
+fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The most that sleeping for so long may take: a tenth more than was asked for, and 5 ms for the machine.
+fn at_most(time: Duration) -> u64 {
+    time.as_micros() as u64 * 11 / 10 + 5_000
+}
+
+#[track_caller]
+fn check_times(event: &Event) {
+    let (service, pause) = (SERVICE.as_micros() as u64, PAUSE.as_micros() as u64);
+    assert!((service..=at_most(SERVICE)).contains(&event.service_us), "{event:?}");
+    if event.kind == Kind::Request {
+        assert!((pause..=at_most(PAUSE)).contains(&event.receive_us), "{event:?}");
+    }
+    let parts = event.service_us + event.receive_us + if event.kind == Kind::Peer { pause } else { 0 };
+    assert!(event.total_us >= parts && event.total_us < parts + 200_000, "{event:?}");
+    assert!(event.min_rtt_us > 0 && event.min_rtt_us < 100_000 && event.mss > 1000, "{event:?}");
+}
+
+#[test]
+fn root_served_requests_are_measured_on_both_sides() {
+    by_each_rank(|measured| {
+        for address in [V4, V6] {
+            let started = boot_ns();
+            let mut client_end = None;
+            let events = measured.while_it(7, || {
+                let server = serve(measured.listen(address), 1, 3);
+                let mut stream = TcpStream::connect((address, measured.port)).unwrap();
+                client_end = Some(stream.local_addr().unwrap());
+                (0..3).for_each(|_| ask(&mut stream));
+                drop(stream);
+                server.join().unwrap();
+            });
+            let (client, server) = (client_end.unwrap(), SocketAddr::new(address, measured.port));
+            let (request, response) = (REQUEST as u64, RESPONSE as u64);
+            for (number, event) in (1..).zip(of_kind(&events, Kind::Request)) {
+                check_times(&event);
+                assert_eq!((event.local, event.peer, event.task), (server, client, number));
+                assert_eq!((event.received_bytes, event.sent_bytes), (request, response));
+                assert!(event.start_ns > started && event.start_ns < boot_ns());
+                assert!(!event.joined && !event.reordered && event.retransmissions == 0, "{event:?}");
+            }
+            for (number, event) in (1..).zip(of_kind(&events, Kind::Peer)) {
+                check_times(&event);
+                assert_eq!((event.local, event.peer, event.task), (client, server, number));
+                assert_eq!((event.sent_bytes, event.received_bytes), (request, response));
+                assert!(!event.joined && event.retransmissions == 0, "{event:?}");
+            }
+            let ends = of_kind(&events, Kind::End);
+            assert_eq!((of_kind(&events, Kind::Request).len(), ends.len()), (3, 1), "{events:#?}");
+            assert_eq!((ends[0].task, ends[0].unacknowledged_bytes, ends[0].local), (3, 0, server));
+            assert_eq!((ends[0].received_bytes, ends[0].sent_bytes), (3 * request, 3 * response));
+        }
+    });
+}
+
+#[test]
+fn root_a_connection_that_was_there_before_is_measured_from_its_next_task_on() {
+    by_each_rank(|measured| {
+        let server = serve(measured.listen(V4), 1, 3);
+        let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+        ask(&mut stream);
+        let events = measured.while_it(5, || {
+            (0..2).for_each(|_| ask(&mut stream));
+            drop(stream);
+            server.join().unwrap();
+        });
+        let served = of_kind(&events, Kind::Request);
+        assert_eq!((served.len(), of_kind(&events, Kind::Peer).len()), (2, 2), "{events:#?}");
+        for event in served.iter().chain(&of_kind(&events, Kind::Peer)) {
+            check_times(event);
+            assert!(event.joined);
+        }
+        for (number, event) in (1..).zip(&served) {
+            let bytes = (REQUEST as u64, RESPONSE as u64);
+            assert_eq!((event.task, (event.received_bytes, event.sent_bytes)), (number, bytes));
+        }
+        assert_eq!(of_kind(&events, Kind::End)[0].sent_bytes, 2 * RESPONSE as u64);
+    });
+}
+
+#[test]
+fn root_looking_begins_while_a_request_is_answered() {
+    by_each_rank(|measured| {
+        let server = serve(measured.listen(V4), 1, 2);
+        let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+        // the server has all of the first one, and thinks
+        stream.write_all(&vec![b'x'; REQUEST]).unwrap();
+        let events = measured.while_it(3, || {
+            stream.read_exact(&mut vec![0; RESPONSE]).unwrap();
+            ask(&mut stream);
+            drop(stream);
+            server.join().unwrap();
+        });
+        let served = of_kind(&events, Kind::Request);
+        assert_eq!((served.len(), served[0].task, served[0].received_bytes), (1, 1, REQUEST as u64), "{events:#?}");
+        check_times(&served[0]);
+    });
+}
+
+#[test]
+fn root_connections_that_end_too_early_are_told() {
+    by_each_rank(|measured| {
+        let listener = measured.listen(V4);
+        let events = measured.while_it(6, || {
+            let server = thread::spawn(move || {
+                // its answer is never read
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.read_exact(&mut vec![0; REQUEST]).unwrap();
+                peer.write_all(&vec![b'y'; 20_000_000]).unwrap_err();
+                // its request never ends
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.read_to_end(&mut Vec::new()).unwrap();
+            });
+            let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+            stream.write_all(&vec![b'x'; REQUEST]).unwrap();
+            stream.read_exact(&mut vec![0; 1000]).unwrap();
+            thread::sleep(SERVICE);
+            // with data unread: RST
+            drop(stream);
+            let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+            stream.write_all(&vec![b'x'; REQUEST / 2]).unwrap();
+            thread::sleep(PAUSE);
+            drop(stream);
+            server.join().unwrap();
+        });
+        let writing = of_kind(&events, Kind::ClosedWhileSending);
+        let reading = of_kind(&events, Kind::ClosedWhileReceiving);
+        assert_eq!((writing.len(), reading.len()), (1, 1), "{events:#?}");
+        assert_eq!(writing[0].received_bytes, REQUEST as u64);
+        assert!(writing[0].unacknowledged_bytes > 0, "{writing:?}");
+        assert!(writing[0].total_us >= SERVICE.as_micros() as u64, "{writing:?}");
+        assert_eq!((reading[0].received_bytes, reading[0].sent_bytes), (REQUEST as u64 / 2, 0));
+        assert!(reading[0].total_us >= PAUSE.as_micros() as u64, "{reading:?}");
+        let ends = of_kind(&events, Kind::End);
+        assert_eq!(ends.iter().map(|event| event.task).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(ends[1].received_bytes, REQUEST as u64 / 2, "its FIN is no byte");
+    });
+}
+
+#[test]
+fn root_what_is_sent_again_counts_once() {
+    let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
+    by_each_rank(|measured| {
+        let listener = measured.listen(V4);
+        let port = u32::from(measured.port).to_ne_bytes().to_vec();
+        let dropping = load("lossy.o", &lossy, Hints::default(), port);
+        let events = measured.while_it(3, || {
+            let server = thread::spawn(move || {
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.read_exact(&mut vec![0; RESPONSE]).unwrap();
+                thread::sleep(SERVICE);
+                peer.write_all(&vec![b'y'; 3 * RESPONSE]).unwrap();
+                assert_eq!(peer.read(&mut [0; 16]).unwrap(), 0);
+            });
+            let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+            sockopt::set_tcp_nodelay(&stream, true).unwrap();
+            // many small segments
+            for part in vec![b'x'; RESPONSE].chunks(5_000) {
+                stream.write_all(part).unwrap();
+            }
+            stream.read_exact(&mut vec![0; 3 * RESPONSE]).unwrap();
+            drop(stream);
+            server.join().unwrap();
+        });
+        drop(dropping);
+        let served = of_kind(&events, Kind::Request)[0];
+        let asked = of_kind(&events, Kind::Peer)[0];
+        assert_eq!((served.received_bytes, served.sent_bytes), (RESPONSE as u64, 3 * RESPONSE as u64));
+        assert_eq!((asked.sent_bytes, asked.received_bytes), (RESPONSE as u64, 3 * RESPONSE as u64));
+        assert!(asked.retransmissions > 0 && served.reordered, "{events:#?}");
+        assert!(served.service_us >= SERVICE.as_micros() as u64 && served.service_us <= at_most(SERVICE), "{served:?}");
+    });
+}
