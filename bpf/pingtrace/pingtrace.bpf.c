@@ -258,7 +258,7 @@ static __always_inline void finish(void *ctx, struct ping *ping, struct ping_key
 	const volatile struct pingtrace_config *config = lcc_config();
 
 	ping->event.kind = kind;
-	if (config && took >= config->threshold && (!config->pid || config->pid == ping->event.pid))
+	if (config && took >= config->threshold_ns && (!config->pid || config->pid == ping->event.pid))
 		lcc_emit(ctx, &events, &events_lost, &ping->event, sizeof(ping->event));
 	bpf_map_delete_elem(&pings, key);
 }

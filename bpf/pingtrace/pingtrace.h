@@ -46,7 +46,10 @@ struct pingtrace_event {
 	__u16 sequence;
 	/* AF_INET or AF_INET6 */
 	__u32 family;
-	/* of this host, and of the other one, as the request has them */
+	/*
+	 * Of this host, and of the other one, as the request has them. Where a host drops what it was only to forward: of the
+	 * request's destination, and of its source.
+	 */
 	struct lcc_address local_address;
 	struct lcc_address peer_address;
 	/* inode number of the network namespace, as in /proc/PID/ns/net */
@@ -91,14 +94,14 @@ struct pingtrace_event {
 
 /* What is told. All zero: everything. */
 struct pingtrace_config {
-	/* nanoseconds from l_tx_devqueue to l_rx_read, or r_rx_devrcv to r_tx_devout: faster pings are not told */
-	__u64 threshold;
+	/* from l_tx_devqueue to l_rx_read, or r_rx_devrcv to r_tx_devout: faster pings are not told */
+	__u64 threshold_ns;
 	/* only pings that this process reads */
 	__u32 pid;
 	/* only this network namespace */
 	__u32 netns;
-	/* only this role (enum pingtrace_role) */
-	__u32 role;
+	/* only this role */
+	enum pingtrace_role role;
 	/* only this id of the echo header, host order */
 	__u16 id;
 	__u16 unused;

@@ -62,6 +62,8 @@ const NEEDS: &[Need] = &[
     Need { package: "xz-utils", probe: Probe::Program("xz"), why: "the tests make BTFHub archives with it" },
     Need { package: "bzip2", probe: Probe::Program("bzip2"), why: "the tests compress inputs with it" },
     Need { package: "zstd", probe: Probe::Program("zstd"), why: "the tests compress inputs with it" },
+    Need { package: "iproute2", probe: Probe::Program("tc"), why: "makes the networks that pings are traced through" },
+    Need { package: "iputils-ping", probe: Probe::Program("ping"), why: "asks for the pings that pingtrace follows" },
     Need { package: "gdb", probe: Probe::Program("gdb"), why: "oracle for layouts, by its ptype /o" },
 ];
 

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
+    ("pingtrace", &[]),
     ("tcprt", &[]),
     ("lcc-tests", &[]),
 ];
