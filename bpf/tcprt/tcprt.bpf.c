@@ -71,12 +71,44 @@ static __always_inline struct connection *begin(const struct hook *hook, __u8 ro
 	return keep(hook, (__u64)sk, &new);
 }
 
+/*
+ * Tells of data that came and that no hook told of: behind a gap that was filled, it moves rcv_nxt by itself; and the kernel
+ * does not run a program that interrupts itself, nor, at kprobes, any other on the same processor. It is part of what is
+ * coming, whose time is known; else the time is later than it was.
+ */
+static __always_inline void catch_up_received(const struct hook *hook, struct connection *connection)
+{
+	const struct tcp_sock *tp = (const void *)hook->sk;
+	__u32 end = BPF_CORE_READ(tp, rcv_nxt);
+	__u8 coming = connection->role == ROLE_SERVER ? PHASE_REQUEST : PHASE_RESPONSE;
+
+	if (!after(end, connection->received))
+		return;
+	end -= compat_sock_is_done(hook->sk);
+	if (connection->phase == coming)
+		count_received(connection, end);
+	else
+		on_receive(hook, connection, end, 0);
+}
+
+/* The same of data that is sent. */
+static __always_inline void catch_up_sent(const struct hook *hook, struct connection *connection)
+{
+	const struct tcp_sock *tp = (const void *)hook->sk;
+	__u32 end = BPF_CORE_READ(tp, snd_nxt);
+
+	if (connection->sent_fin && end == BPF_CORE_READ(tp, write_seq))
+		end -= 1;
+	on_send(hook, connection, end);
+}
+
 static __always_inline void segment_acknowledges(const struct hook *hook, struct connection *connection,
 						 const struct tcp_skb_cb *segment)
 {
 	const struct tcp_sock *tp = (const void *)hook->sk;
 	__u32 number = BPF_CORE_READ(segment, ack_seq);
 
+	catch_up_sent(hook, connection);
 	if (!after(number, BPF_CORE_READ(tp, snd_nxt)))
 		on_ack(hook, connection, number);
 }
@@ -114,8 +146,10 @@ static __always_inline int send(void *ctx, const struct sock *sk, const struct s
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection && end != start)
 		connection = begin(&hook, ROLE_UNKNOWN, BPF_CORE_READ(tp, rcv_nxt), start);
-	if (connection)
-		on_send(&hook, connection, end);
+	if (!connection)
+		return 0;
+	catch_up_received(&hook, connection);
+	on_send(&hook, connection, end);
 	return 0;
 }
 
@@ -137,6 +171,8 @@ static __always_inline void close_sock(const struct hook *hook, struct connectio
 	const struct tcp_sock *tp = (const void *)hook->sk;
 	__u32 written = BPF_CORE_READ(tp, write_seq) - connection->sent_fin;
 
+	catch_up_sent(hook, connection);
+	on_ack(hook, connection, BPF_CORE_READ(tp, snd_una));
 	count_received(connection, BPF_CORE_READ(tp, rcv_nxt) - compat_sock_is_done(hook->sk));
 	on_close(hook, connection, after(written, connection->sent) ? written - connection->sent : 0);
 	bpf_map_delete_elem(&connections, &key);
