@@ -219,8 +219,8 @@ static __always_inline __u16 compat_sock_protocol(const struct sock *sk)
 }
 
 /*
- * Whether the peer's FIN has come in order: tcp_fin() sets this flag, and no other place of TCP. 4.4, 8e5eb54d303b ("net: align
- * sk_refcnt on 128 bytes boundary").
+ * Whether the peer's FIN has come in order: tcp_fin() sets this flag, and no other place of TCP. 4.4, 8e5eb54d303b
+ * ("net: align sk_refcnt on 128 bytes boundary").
  */
 static __always_inline bool compat_sock_is_done(const struct sock *sk)
 {

@@ -61,7 +61,7 @@ struct bpf_sock {
 	__u32 state;
 };
 
-/* 5.1, 655a51e536c0 ("bpf: Add struct bpf_tcp_sock and BPF_FUNC_tcp_sock"). rtt_min: microseconds, all bits set if none. */
+/* 5.1, 655a51e536c0 ("bpf: Add struct bpf_tcp_sock and BPF_FUNC_tcp_sock"). rtt_min: us, all bits set if none. */
 struct bpf_tcp_sock {
 	__u32 snd_cwnd;
 	__u32 srtt_us;
@@ -88,8 +88,8 @@ enum {
 };
 
 /*
- * An event of a socket. Its socket: 5.3, 1314ef561102 ("bpf: export bpf_sock for BPF_PROG_TYPE_SOCK_OPS prog type"); the
- * segment: 5.10, 0813a841566f ("bpf: tcp: Allow bpf prog to write and parse TCP header option").
+ * An event of a socket. Its socket: 5.3, 1314ef561102 ("bpf: export bpf_sock for BPF_PROG_TYPE_SOCK_OPS prog type");
+ * the segment: 5.10, 0813a841566f ("bpf: tcp: Allow bpf prog to write and parse TCP header option").
  */
 struct bpf_sock_ops {
 	__u32 op;

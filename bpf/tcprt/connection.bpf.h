@@ -2,12 +2,14 @@
 /*
  * A connection and what happens to it, whichever hook tells of it.
  *
- *	server:  IDLE --receive--> REQUEST --send--> RESPONSE --receive--> R, REQUEST ...	close: N in REQUEST, R or W in RESPONSE
- *	client:  IDLE --send--> REQUEST --receive--> RESPONSE --send--> P, REQUEST ...		close: P
+ *	server:  IDLE --receive--> REQUEST --send--> RESPONSE --receive--> R, REQUEST ...
+ *		 close: N in REQUEST, R or W in RESPONSE; then E
+ *	client:  IDLE --send--> REQUEST --receive--> RESPONSE --send--> P, REQUEST ...
+ *		 close: P
  *
  * Bytes are differences of sequence numbers, summed to 64 bits: what is sent again, comes twice, out of order or in one
- * packet of many segments counts once. Handlers are told the number behind the last byte of data: SYN and FIN, which take
- * a number each, are the hook's to leave out.
+ * packet of many segments counts once. Handlers are told the number behind the last byte of data: SYN and FIN, which
+ * take a number each, are the hook's to leave out.
  */
 #ifndef LCC_TCPRT_CONNECTION_H
 #define LCC_TCPRT_CONNECTION_H
@@ -35,7 +37,7 @@ struct connection {
 	/* Filled as far as it is known; the rest when it is sent. */
 	struct tcprt_event event;
 	__u64 opened_ns;
-	/* Last packet of the request (T1), first (T2) and last of the response; server: its last acknowledgement (T3). */
+	/* Last packet of the request (T1), first (T2) and last of the response; server: last acknowledgement (T3). */
 	__u64 request_end_ns;
 	__u64 response_start_ns;
 	__u64 response_end_ns;
@@ -58,7 +60,10 @@ struct connection {
 	__u8 received_fin;
 };
 
-/* By the address of the kernel's sock, or by the socket's cookie. */
+/*
+ * By the address of the kernel's sock, or by the socket's cookie. Where there is no room, one that was long idle goes;
+ * the kernel does not count them. It is taken for one that is older than its observation if it moves again.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -103,7 +108,8 @@ static __always_inline __u32 retransmissions(const struct hook *hook)
 }
 
 /* Sends the connection's event as it is, with the socket's figures. */
-static __always_inline void send_event(const struct hook *hook, struct connection *connection, char kind, __u32 retrans_from)
+static __always_inline void send_event(const struct hook *hook, struct connection *connection, char kind,
+				       __u32 retrans_from)
 {
 	const struct tcp_sock *tp = (const void *)hook->sk;
 	struct tcprt_event *event = &connection->event;
@@ -157,7 +163,8 @@ static __always_inline void count_received(struct connection *connection, __u32 
 }
 
 /* Data up to `end` came. */
-static __always_inline void on_receive(const struct hook *hook, struct connection *connection, __u32 end, bool reordered)
+static __always_inline void on_receive(const struct hook *hook, struct connection *connection, __u32 end,
+				       bool reordered)
 {
 	if (!after(end, connection->received))
 		return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Response times of TCP servers and clients, for each task (a request and its response) on each connection, without their
- * help and without knowing their protocol. The group `tcp` has four ways to see the same:
+ * Response times of TCP servers and clients, for each task (a request and its response) on each connection, without
+ * their help and without knowing their protocol. The group `tcp` has four ways to see the same:
  *
  *	1  fentry, and the tracepoint of a socket's state with BTF's types (Linux 5.5, on arm64 6.0)
  *	2  kprobes, and the same tracepoint without (4.17)
@@ -20,8 +20,8 @@ static __always_inline const struct tcp_skb_cb *segment_of(const struct sk_buff 
 }
 
 /*
- * Whether a FIN is behind a segment's data, by its length: the flags of those that come are there since 3.18, e11ecddf5128
- * ("tcp: use TCP_SKB_CB(skb)->tcp_flags in input path").
+ * Whether a FIN is behind a segment's data, by its length: the flags of those that come are there since 3.18,
+ * e11ecddf5128 ("tcp: use TCP_SKB_CB(skb)->tcp_flags in input path").
  */
 static __always_inline bool has_fin(const struct sk_buff *skb)
 {
@@ -72,9 +72,9 @@ static __always_inline struct connection *begin(const struct hook *hook, __u8 ro
 }
 
 /*
- * Tells of data that came and that no hook told of: behind a gap that was filled, it moves rcv_nxt by itself; and the kernel
- * does not run a program that interrupts itself, nor, at kprobes, any other on the same processor. It is part of what is
- * coming, whose time is known; else the time is later than it was.
+ * Tells of data that came and that no hook told of: behind a gap that was filled, it moves rcv_nxt by itself; and the
+ * kernel does not run a program that interrupts itself, nor, at kprobes, any other on the same processor. It is part of
+ * what is coming, whose time is known; else the time is later than it was.
  */
 static __always_inline void catch_up_received(const struct hook *hook, struct connection *connection)
 {
@@ -227,22 +227,27 @@ int BPF_PROG(state_btf, const struct sock *sk, int from, int to)
 	return change_state(ctx, sk, from, to);
 }
 
+static __always_inline const void *argument(struct pt_regs *ctx, int number)
+{
+	return (const void *)compat_kprobe_argument(ctx, number);
+}
+
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_event_data_recv")
 int receive_kprobe(struct pt_regs *ctx)
 {
-	return receive(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return receive(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_event_new_data_sent")
 int send_kprobe(struct pt_regs *ctx)
 {
-	return send(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return send(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 2) SEC("kprobe/tcp_ack")
 int ack_kprobe(struct pt_regs *ctx)
 {
-	return acknowledge(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return acknowledge(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 /* 4.16, 563e0bb0dc74 ("net: tracepoint: replace tcp_set_state tracepoint with inet_sock_set_state tracepoint"). */
@@ -255,25 +260,25 @@ int BPF_PROG(state_raw, const struct sock *sk, int from, int to)
 LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_event_data_recv")
 int receive_old(struct pt_regs *ctx)
 {
-	return receive(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return receive(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_event_new_data_sent")
 int send_old(struct pt_regs *ctx)
 {
-	return send(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return send(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_ack")
 int ack_old(struct pt_regs *ctx)
 {
-	return acknowledge(ctx, (const void *)compat_kprobe_argument(ctx, 0), (const void *)compat_kprobe_argument(ctx, 1));
+	return acknowledge(ctx, argument(ctx, 0), argument(ctx, 1));
 }
 
 LCC_ONE_OF(tcp, 3) SEC("kprobe/tcp_set_state")
 int state_old(struct pt_regs *ctx)
 {
-	const struct sock *sk = (const void *)compat_kprobe_argument(ctx, 0);
+	const struct sock *sk = argument(ctx, 0);
 
 	return change_state(ctx, sk, BPF_CORE_READ(sk, __sk_common.skc_state), (int)compat_kprobe_argument(ctx, 1));
 }
@@ -323,8 +328,8 @@ static __always_inline bool read_segment(struct __sk_buff *skb, struct segment *
 }
 
 /* Begins with a connection of a socket that packets and socket events show. NULL where it is not measured. */
-static __always_inline struct connection *begin_at(const struct hook *hook, const struct bpf_sock *sk, __u64 key, __u8 role,
-						   __u32 received, __u32 sent)
+static __always_inline struct connection *begin_at(const struct hook *hook, const struct bpf_sock *sk, __u64 key,
+						   __u8 role, __u32 received, __u32 sent)
 {
 	struct connection new = {};
 
@@ -410,8 +415,8 @@ static __always_inline void go(const struct hook *hook, struct connection *conne
  * Whether a segment ends its connection. Only for those that no socket event tells of: they are older than their
  * observation.
  */
-static __always_inline bool is_end(const struct hook *hook, const struct connection *connection, const struct segment *segment,
-				   bool comes)
+static __always_inline bool is_end(const struct hook *hook, const struct connection *connection,
+				   const struct segment *segment, bool comes)
 {
 	if (!connection->event.joined)
 		return 0;

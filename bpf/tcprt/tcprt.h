@@ -18,8 +18,9 @@ struct lcc_address {
  *	W	server: closed while sending	T0	the close		T1 - T0			T2 - T1
  *	N	server: closed while receiving	T0	the close		T1 - T0			0
  *	E	server: closed, after a task	the connection's, until the close
- *	P	client: answered, or closed	first	last of response	response's first	request's last to
- *			before, then 0		sent	(closed: the close)	to last packet		response's first packet
+ *	P	client: answered, or closed	first	last of response	response's first	request's last
+ *		before (then receive and	sent	(closed before:		to last			to response's
+ *		service are 0)			packet	the close)		packet			first packet
  *
  * T0, T1: first and last packet of the request arrive. T2: the response's first packet is sent. T3: its last byte is
  * acknowledged; where the next request comes before that, its arrival.
@@ -54,8 +55,8 @@ struct tcprt_event {
 	/* Part of the task came out of order. */
 	bool reordered : 1;
 	/*
-	 * The connection is older than its observation. Its first task may have begun before, tasks count from there, as do
-	 * the connection's bytes and retransmissions, and which side is the server's is a guess.
+	 * The connection is older than its observation. Its first task may have begun before, tasks count from there,
+	 * as do the connection's bytes and retransmissions, and which side is the server's is a guess.
 	 */
 	bool joined : 1;
 };
@@ -71,8 +72,8 @@ enum {
 };
 
 /*
- * Which connections are measured: those whose local port is in a range of `local` (servers), and those whose peer's port
- * is in a range of `peer` (clients). All where both are empty.
+ * Which connections are measured: those whose local port is in a range of `local` (servers), and those whose peer's
+ * port is in a range of `peer` (clients). All where both are empty.
  */
 struct tcprt_config {
 	/* Ranges in use, up to TCPRT_RANGES. */
