@@ -31,6 +31,6 @@ mod words;
 pub use attach::Attachment;
 pub use pins::retire as unpin;
 pub use probe::{helpers, probe};
-pub use session::{Error, Options, Session, load};
+pub use session::{Error, Log, Options, Session, load};
 pub use verifier::summary;
 pub use verify::{Observed, verify};

@@ -20,6 +20,9 @@ use crate::stream::{Event, Listener, Stream};
 use crate::uprobe::{self, Resolver, SymbolTables};
 use crate::{pins, words};
 
+/// Where a load tells how it goes, a line at a time: what was attached, refused, resolved, and libbpf's warnings.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What the caller decides.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -41,6 +44,16 @@ pub struct Options {
     /// A folder in a BPF file system. What is attached stays attached when the session ends, and is found there by the next
     /// one with the same object and options, which loads nothing; one with others takes its place.
     pub pins: Option<PathBuf>,
+    /// Who is told how it goes; of this load, whatever other threads do.
+    pub log: Option<Log>,
+}
+
+impl Options {
+    fn say(&self, line: &str) {
+        if let Some(log) = &self.log {
+            log(line);
+        }
+    }
 }
 
 /// What was loaded, for as long as it lives.
@@ -304,17 +317,25 @@ pub fn load(
     if let Some((_, folder)) = &pinned
         && let Some(found) = pins::find(folder).map_err(in_pins)?
     {
+        options.say(&format!("found pinned in {}, not loaded", folder.display()));
         return Ok(reuse(&prepared, &object, &kernel, hints, found, folder));
+    }
+    for (program, place) in &prepared.resolved {
+        options.say(&format!("{program} is at {place}"));
     }
     let mut logs = Vec::new();
     loop {
         let plan = plan::plan(&object, &kernel, &hints);
         let (result, said) = words::listen(|| prepared.attempt(&plan));
+        said.iter().for_each(|line| options.say(&format!("libbpf: {line}")));
         match result {
             Ok(Loaded { object, mut maps, mut attachments }) => {
                 if let Some((pins, folder)) = &pinned {
                     pins::retire(pins).map_err(in_pins)?;
                     pins::pin(folder, &mut maps, &mut attachments).map_err(in_pins)?;
+                }
+                for attachment in &attachments {
+                    options.say(&format!("{} is attached", attachment.program));
                 }
                 let streams = prepared.streams(&plan);
                 let pins = pinned.map(|(_, folder)| folder);
@@ -323,6 +344,7 @@ pub fn load(
                 return Ok(Session { plan, logs, resolved, reused: false, attachments, maps, object, streams, pins });
             }
             Err(Failed::Program { name, stage, why, log }) => {
+                options.say(&format!("the kernel refuses to {stage} {name}: {why}; the rest is tried without it"));
                 logs.extend(log.map(|log| (name.clone(), log)));
                 hints.refused.push((name, stage, why));
             }

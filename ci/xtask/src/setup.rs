@@ -64,6 +64,16 @@ const NEEDS: &[Need] = &[
     Need { package: "zstd", probe: Probe::Program("zstd"), why: "the tests compress inputs with it" },
     Need { package: "iproute2", probe: Probe::Program("tc"), why: "makes the networks that pings are traced through" },
     Need { package: "iputils-ping", probe: Probe::Program("ping"), why: "asks for the pings that pingtrace follows" },
+    Need {
+        package: "valgrind",
+        probe: Probe::Program("valgrind"),
+        why: "the loader's C interface is used under it in a test",
+    },
+    Need {
+        package: "python3",
+        probe: Probe::Program("python3"),
+        why: "the loader's example for Python is run in a test",
+    },
     Need { package: "gdb", probe: Probe::Program("gdb"), why: "oracle for layouts, by its ptype /o" },
 ];
 

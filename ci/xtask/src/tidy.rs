@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lcc-plan", &["btf"]),
     ("lcc-loader", &["btf", "pack", "lcc-plan"]),
     ("lcc-load", &["btf", "lcc-plan", "lcc-loader"]),
+    ("lcc-loader-c", &["btf", "lcc-plan", "lcc-loader"]),
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
