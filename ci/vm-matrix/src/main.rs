@@ -15,13 +15,14 @@ use rustix::mount::{MountFlags, mount};
 const MARK: &str = "@lcc ";
 
 /// File systems that loading and attaching need: kind, and where.
-const MOUNTS: [(&str, &str); 6] = [
+const MOUNTS: [(&str, &str); 7] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("securityfs", "/sys/kernel/security"),
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
+    ("cgroup2", "/sys/fs/cgroup"),
 ];
 
 fn main() {
