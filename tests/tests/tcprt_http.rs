@@ -5,7 +5,7 @@
 //! `tcprt.o` and `lossy.o`.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -317,6 +317,60 @@ fn root_connections_that_end_too_early_are_told() {
         let ends = of_kind(&events, Kind::End);
         assert_eq!(ends.iter().map(|event| event.task).collect::<Vec<_>>(), [1, 1]);
         assert_eq!(ends[1].received_bytes, REQUEST as u64 / 2, "its FIN is no byte");
+    });
+}
+
+#[test]
+fn root_who_speaks_and_closes_first_makes_no_difference() {
+    const GREETING: usize = 100;
+    by_each_rank(|measured| {
+        let listener = measured.listen(V6);
+        let events = measured.while_it(8, || {
+            let server = thread::spawn(move || {
+                // the client says that its request is whole by closing its side
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.read_to_end(&mut Vec::new()).unwrap();
+                thread::sleep(SERVICE);
+                peer.write_all(&vec![b'y'; RESPONSE]).unwrap();
+                drop(peer);
+                // this server speaks first, and closes first
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.write_all(&[b'g'; GREETING]).unwrap();
+                for _ in 0..2 {
+                    peer.read_exact(&mut vec![0; REQUEST]).unwrap();
+                    thread::sleep(SERVICE);
+                    peer.write_all(&vec![b'y'; RESPONSE]).unwrap();
+                }
+            });
+            let mut stream = TcpStream::connect((V6, measured.port)).unwrap();
+            stream.write_all(&vec![b'x'; REQUEST]).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).unwrap();
+            assert_eq!(response.len(), RESPONSE);
+            drop(stream);
+            let mut stream = TcpStream::connect((V6, measured.port)).unwrap();
+            stream.read_exact(&mut [0; GREETING]).unwrap();
+            ask(&mut stream);
+            ask(&mut stream);
+            assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
+            drop(stream);
+            server.join().unwrap();
+        });
+        let (request, response) = (REQUEST as u64, RESPONSE as u64);
+        let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
+        assert_eq!(served.iter().map(|event| event.task).collect::<Vec<_>>(), [1, 1, 2], "{events:#?}");
+        for event in &served {
+            assert_eq!((event.received_bytes, event.sent_bytes), (request, response), "{event:?}");
+            assert!((SERVICE.as_micros() as u64..=at_most(SERVICE)).contains(&event.service_us), "{event:?}");
+        }
+        for event in &asked {
+            assert_eq!((event.sent_bytes, event.received_bytes), (request, response), "{event:?}");
+        }
+        let ends = of_kind(&events, Kind::End);
+        let bytes: Vec<_> = ends.iter().map(|event| (event.received_bytes, event.sent_bytes)).collect();
+        // of the first one, no FIN is a byte
+        assert_eq!(bytes, [(request, response), (2 * request, 2 * response + GREETING as u64)]);
     });
 }
 
