@@ -1,285 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The way of ICMP and ICMPv6 echo packets through this host, point by point: one event for each ping that comes to its end
- * here, as its sender or as the one that answers.
+ * The way of ICMP and ICMPv6 echo packets through this host, point by point: one event for each ping that comes to its
+ * end here, as its sender or as the one that answers.
  *
  *	sender    1 net_dev_queue > 2 net_dev_start_xmit              10 softirq_raise > 5 netif_receive_skb
  *	                                  |                                |             > 6 sk_data_ready
  *	                                  v                                |             > 7 sched_wakeup > consume_skb
  *	answerer                          9 netif_receive_skb > 3 icmp_rcv > 4 net_dev_start_xmit
  *
- * A ping's stamps are kept by network namespace, role, peer, id and sequence number, so that both ends may be in one kernel,
- * and even in one namespace. Packets that are only forwarded were received before they are sent (skb_iif): they begin
- * nothing at point 1 and end nothing at point 4.
+ * A ping's stamps are kept by network namespace, role, peer, id and sequence number, so that both ends may be in one
+ * kernel, and even in one namespace. Packets that are only forwarded were received before they are sent (skb_iif):
+ * they begin nothing at point 1 and end nothing at point 4.
  */
-#include "compat.bpf.h"
-#include "lcc.bpf.h"
-#include "pingtrace/pingtrace.h"
-#include <bpf/bpf_endian.h>
+#include "pingtrace/ping.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-struct ping_key {
-	struct lcc_address peer;
-	__u32 netns;
-	__u16 id;
-	__u16 sequence;
-	__u32 role;
-};
-
-struct ping {
-	struct pingtrace_event event;
-	/* the socket that sent the request, where that is one which can get the reply; else 0 */
-	__u64 socket;
-	/* the request's buffer: the same for its clones and on each device that it passes */
-	__u64 buffer;
-	/* the reply was queued for the softirq */
-	__u64 queued;
-	/* the process that the reply woke */
-	__u32 woken;
-	__u32 unused;
-};
-
-/* A CPU's part in receiving. */
-struct receiving {
-	/* the reply that was taken from a device last: whose it is */
-	struct ping_key key;
-	/* it is on its way to a socket */
-	__u32 delivers;
-	/* a socket has it just now, so that the next task to be woken on this CPU is its reader */
-	__u32 wakes;
-	__u32 unused;
-	/* since when the softirq for receiving is raised, and since when the one was that runs */
-	__u64 raised;
-	__u64 runs;
-};
-
-/* A task that is being woken for a reply. */
-struct waking {
-	struct ping_key key;
-	__u32 tid;
-};
-
 enum {
-	PINGS = 4096,
-	/* a power of two: a task has the place that its number's low bits say */
-	WAKINGS = 1024,
 	/* include/linux/interrupt.h */
 	NET_RX_SOFTIRQ = 3,
-	IP_OFFSET = 0x1fff,
 	IPV6_HEADER = 40,
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, PINGS);
-	__type(key, struct ping_key);
-	__type(value, struct ping);
-} pings SEC(".maps");
-
-/* Where a new ping is put together; the stack is too small. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ping);
-} scratch SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct receiving);
-} receivings SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, WAKINGS);
-	__type(key, __u32);
-	__type(value, struct waking);
-} wakings SEC(".maps");
-
-LCC_STREAM(events, pingtrace_event, 1 << 18);
-LCC_CONFIG(struct pingtrace_config);
-
-struct echo {
-	struct lcc_address source;
-	struct lcc_address destination;
-	__u32 family;
-	__u32 length;
-	__u16 id;
-	__u16 sequence;
-	bool reply;
-};
-
-static __always_inline void map_address(struct lcc_address *address, __be32 v4)
-{
-	address->bytes[10] = 0xff;
-	address->bytes[11] = 0xff;
-	__builtin_memcpy(&address->bytes[12], &v4, sizeof(v4));
-}
-
-static __always_inline bool read_echo4(const unsigned char *network, struct echo *echo)
-{
-	const struct iphdr *ip = (const void *)network;
-	const struct icmphdr *icmp;
-	__u8 type;
-
-	if (BPF_CORE_READ(ip, protocol) != IPPROTO_ICMP)
-		return 0;
-	/* a later fragment has no ICMP header */
-	if (BPF_CORE_READ(ip, frag_off) & bpf_htons(IP_OFFSET))
-		return 0;
-	icmp = (const void *)(network + BPF_CORE_READ_BITFIELD_PROBED(ip, ihl) * 4);
-	type = BPF_CORE_READ(icmp, type);
-	if (type != ICMP_ECHO && type != ICMP_ECHOREPLY)
-		return 0;
-	echo->family = AF_INET;
-	echo->reply = type == ICMP_ECHOREPLY;
-	echo->length = bpf_ntohs(BPF_CORE_READ(ip, tot_len));
-	echo->id = bpf_ntohs(BPF_CORE_READ(icmp, un.echo.id));
-	echo->sequence = bpf_ntohs(BPF_CORE_READ(icmp, un.echo.sequence));
-	map_address(&echo->source, BPF_CORE_READ(ip, saddr));
-	map_address(&echo->destination, BPF_CORE_READ(ip, daddr));
-	return 1;
-}
-
-static __always_inline bool read_echo6(const unsigned char *network, struct echo *echo)
-{
-	const struct ipv6hdr *ip = (const void *)network;
-	const struct icmp6hdr *icmp;
-	__u8 type;
-
-	if (BPF_CORE_READ(ip, nexthdr) != IPPROTO_ICMPV6)
-		return 0;
-	icmp = (const void *)(network + bpf_core_type_size(struct ipv6hdr));
-	type = BPF_CORE_READ(icmp, icmp6_type);
-	if (type != ICMPV6_ECHO_REQUEST && type != ICMPV6_ECHO_REPLY)
-		return 0;
-	echo->family = AF_INET6;
-	echo->reply = type == ICMPV6_ECHO_REPLY;
-	echo->length = bpf_core_type_size(struct ipv6hdr) + bpf_ntohs(BPF_CORE_READ(ip, payload_len));
-	echo->id = bpf_ntohs(BPF_CORE_READ(icmp, icmp6_dataun.u_echo.identifier));
-	echo->sequence = bpf_ntohs(BPF_CORE_READ(icmp, icmp6_dataun.u_echo.sequence));
-	bpf_core_read(&echo->source, sizeof(echo->source), &ip->saddr);
-	bpf_core_read(&echo->destination, sizeof(echo->destination), &ip->daddr);
-	return 1;
-}
-
-/* Is the packet an echo that the configuration asks for? Its IP header is at `network`. */
-static __always_inline bool read_echo(__be16 protocol, const unsigned char *network, struct echo *echo)
-{
-	const volatile struct pingtrace_config *config = lcc_config();
-	bool is_echo = 0;
-
-	__builtin_memset(echo, 0, sizeof(*echo));
-	if (protocol == bpf_htons(ETH_P_IP))
-		is_echo = read_echo4(network, echo);
-	else if (protocol == bpf_htons(ETH_P_IPV6))
-		is_echo = read_echo6(network, echo);
-	return is_echo && config && (!config->id || config->id == echo->id);
-}
-
-/* Where the stack has set the network header: everywhere but at the entry of receiving. */
-static __always_inline bool read_sent(const struct sk_buff *skb, struct echo *echo)
-{
-	return read_echo(BPF_CORE_READ(skb, protocol), BPF_CORE_READ(skb, head) + compat_skb_network_header(skb), echo);
-}
-
-/* At the entry of receiving the data begins with the IP header, and the network header may not be set. */
-static __always_inline bool read_received(const struct sk_buff *skb, struct echo *echo)
-{
-	return read_echo(BPF_CORE_READ(skb, protocol), BPF_CORE_READ(skb, data), echo);
-}
-
-static __always_inline __u32 device_netns(const struct net_device *dev)
-{
-	return dev ? compat_net_inum(compat_device_net(dev)) : 0;
-}
-
-/* The namespace that a packet was sent in: its socket's, as long as it has one. */
-static __always_inline __u32 sender_netns(const struct sk_buff *skb, const struct net_device *dev)
-{
-	const struct sock *sk = BPF_CORE_READ(skb, sk);
-
-	return sk ? compat_net_inum(compat_sock_net(sk)) : device_netns(dev);
-}
-
-/* The key of an echo's ping; false where the configuration does not ask for it. */
-static __always_inline bool make_key(const struct echo *echo, enum pingtrace_role role, __u32 netns, struct ping_key *key)
-{
-	const volatile struct pingtrace_config *config = lcc_config();
-
-	if (!config || (config->role && config->role != role) || (config->netns && config->netns != netns))
-		return 0;
-	/* who answers is no process */
-	if (config->pid && role == PINGTRACE_REMOTE)
-		return 0;
-	key->peer = echo->reply == (role == PINGTRACE_LOCAL) ? echo->source : echo->destination;
-	key->netns = netns;
-	key->id = echo->id;
-	key->sequence = echo->sequence;
-	key->role = role;
-	return 1;
-}
-
-static __always_inline struct ping *find(const struct echo *echo, enum pingtrace_role role, __u32 netns,
-					 struct ping_key *key)
-{
-	return make_key(echo, role, netns, key) ? bpf_map_lookup_elem(&pings, key) : 0;
-}
-
-/* A new ping with all but its stamps, not yet in the map. */
-static __always_inline struct ping *make_ping(const struct sk_buff *skb, const struct net_device *dev,
-					      const struct echo *echo, const struct ping_key *key)
-{
-	__u32 zero = 0;
-	struct ping *ping = bpf_map_lookup_elem(&scratch, &zero);
-
-	if (!ping)
-		return 0;
-	__builtin_memset(ping, 0, sizeof(*ping));
-	ping->buffer = (__u64)BPF_CORE_READ(skb, head);
-	ping->event.role = key->role;
-	ping->event.id = echo->id;
-	ping->event.sequence = echo->sequence;
-	ping->event.family = echo->family;
-	ping->event.local_address = key->role == PINGTRACE_LOCAL ? echo->source : echo->destination;
-	ping->event.peer_address = key->peer;
-	ping->event.netns = key->netns;
-	ping->event.ifindex = BPF_CORE_READ(dev, ifindex);
-	BPF_CORE_READ_STR_INTO(&ping->event.device, dev, name);
-	ping->event.length = echo->length;
-	return ping;
-}
-
-/* Sends the event, unless the ping was faster than what is asked for, and forgets the ping. */
-static __always_inline void finish(void *ctx, struct ping *ping, struct ping_key *key, enum pingtrace_kind kind, __u64 took)
-{
-	const volatile struct pingtrace_config *config = lcc_config();
-
-	ping->event.kind = kind;
-	if (config && took >= config->threshold_ns && (!config->pid || config->pid == ping->event.pid))
-		lcc_emit(ctx, &events, &events_lost, &ping->event, sizeof(ping->event));
-	bpf_map_delete_elem(&pings, key);
-}
-
-static __always_inline bool is_echo_socket(const struct sock *sk)
-{
-	__u16 protocol = compat_sock_protocol(sk);
-
-	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
-}
-
-/*
- * Is this the socket that the ping's sender waits at? Every raw socket for ICMP gets a copy of every reply. Where the request
- * came from a socket that gets none (AF_PACKET, IPPROTO_RAW), it is any that does.
- */
-static __always_inline bool is_for(const struct ping *ping, const struct sock *sk)
-{
-	if (ping->socket)
-		return ping->socket == (__u64)sk;
-	return is_echo_socket(sk) && compat_net_inum(compat_sock_net(sk)) == ping->event.netns;
-}
 
 /* Point 1. */
 static __always_inline void device_queue(const struct sk_buff *skb)
@@ -486,7 +226,9 @@ static __always_inline void reader_woken(const struct task_struct *task)
 		ping->event.l_rx_wakeup = compat_now();
 }
 
-/* The end of a round trip: the reader frees the reply, having copied it. What the stack itself frees is no socket's. */
+/*
+ * The end of a round trip: the reader frees the reply, having copied it. What the stack itself frees is no socket's.
+ */
 static __always_inline void consumed(void *ctx, const struct sk_buff *skb)
 {
 	const struct sock *sk = BPF_CORE_READ(skb, sk);
@@ -520,8 +262,9 @@ static __always_inline void drop(void *ctx, struct ping *ping, struct ping_key *
 }
 
 /*
- * The end of a ping that does not arrive. Not each packet that is freed as dropped is one: a copy for a socket whose filter
- * does not want it, the original once the socket has its copy, and a sent packet where the driver does not say otherwise.
+ * The end of a ping that does not arrive. Not each packet that is freed as dropped is one: a copy for a socket whose
+ * filter does not want it, the original once the socket has its copy, and a sent packet where the driver does not say
+ * otherwise.
  */
 static __always_inline void dropped(void *ctx, const struct sk_buff *skb, __u32 reason)
 {
@@ -692,8 +435,8 @@ int data_ready_kprobe(void *ctx)
 }
 
 /*
- * Runs before the socket's own filter, and tells no socket: the packet is held against the one that this CPU took from a
- * device. Always lets the packet pass.
+ * Runs before the socket's own filter, and tells no socket: the packet is held against the one that this CPU took from
+ * a device. Always lets the packet pass.
  */
 LCC_ONE_OF(data_ready, 4) LCC_OPTIONAL SEC("cgroup_skb/ingress")
 int data_ready_cgroup(struct __sk_buff *skb)

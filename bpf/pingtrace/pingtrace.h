@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What pingtrace's programs send to user space, and what user space configures. bpf/pingtrace/src/event.rs reads the same
- * layout; a test compares them.
+ * What pingtrace's programs send to user space, and what user space configures. bpf/pingtrace/src/event.rs reads the
+ * same layout; a test compares them.
  */
 #ifndef LCC_PINGTRACE_H
 #define LCC_PINGTRACE_H
@@ -35,8 +35,8 @@ enum pingtrace_packet {
 };
 
 /*
- * One ping on one host. Times: nanoseconds of the boot clock (monotonic before Linux 5.8), 0 where the point was not seen.
- * They stand in the order of the way.
+ * One ping on one host. Times: nanoseconds of the boot clock (monotonic before Linux 5.8), 0 where the point was not
+ * seen. They stand in the order of the way.
  */
 struct pingtrace_event {
 	enum pingtrace_kind kind;
@@ -47,8 +47,9 @@ struct pingtrace_event {
 	/* AF_INET or AF_INET6 */
 	__u32 family;
 	/*
-	 * Of this host, and of the other one, as the request has them. Where a host drops what it was only to forward: of the
-	 * request's destination, and of its source.
+	 * Of this host, and of the other one, as the request has them. Where a host drops what it was only to forward:
+	 * of the request's destination, and of its source.
+	 *
 	 */
 	struct lcc_address local_address;
 	struct lcc_address peer_address;
@@ -78,7 +79,9 @@ struct pingtrace_event {
 	__u64 r_rx_icmprcv;
 	/* 4: the driver is given the reply */
 	__u64 r_tx_devout;
-	/* 10: the softirq is raised that receives the reply; or, where one was under way, the reply is queued for it */
+	/*
+	 * 10: the softirq is raised that receives the reply; or, where one was under way, the reply is queued for it
+	 */
 	__u64 l_rx_softirq;
 	/* 5: the reply is taken from its device */
 	__u64 l_rx_iprcv;
