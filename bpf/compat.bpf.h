@@ -362,17 +362,21 @@ static __always_inline bool compat_drop_is_explained(__u32 reason)
 	return reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
 }
 
+/* Is it this reason of the kernel's? No, where the kernel does not know it. */
+#define compat_drop_is(reason, name)                                                        \
+	(bpf_core_enum_value_exists(enum skb_drop_reason, name) &&                          \
+	 (reason) == bpf_core_enum_value(enum skb_drop_reason, name))
+
 /*
- * Reasons for which one copy of a packet is dropped, while others may well arrive: a raw socket's filter does not want it, or
- * no other protocol does besides raw sockets.
+ * Reasons for which one copy of a packet is dropped, while others may well arrive: of several raw or packet sockets, one
+ * has no room or a filter; or no protocol wants it besides raw sockets.
  */
 static __always_inline bool compat_drop_is_of_copy(__u32 reason)
 {
-	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET) &&
-	    reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET))
-		return 1;
-	return bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_SOCKET_FILTER) &&
-	       reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_SOCKET_FILTER);
+	return compat_drop_is(reason, SKB_DROP_REASON_NO_SOCKET) ||
+	       compat_drop_is(reason, SKB_DROP_REASON_SOCKET_FILTER) ||
+	       compat_drop_is(reason, SKB_DROP_REASON_SOCKET_RCVBUFF) ||
+	       compat_drop_is(reason, SKB_DROP_REASON_PACKET_SOCK_ERROR);
 }
 
 /*

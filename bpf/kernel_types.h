@@ -322,6 +322,8 @@ enum skb_drop_reason {
 	SKB_DROP_REASON_ICMP_CSUM = 3,
 	SKB_DROP_REASON_NO_SOCKET = 4,
 	SKB_DROP_REASON_SOCKET_FILTER = 5,
+	SKB_DROP_REASON_SOCKET_RCVBUFF = 6,
+	SKB_DROP_REASON_PACKET_SOCK_ERROR = 7,
 };
 
 /* include/uapi/linux/bpf.h: likewise. */

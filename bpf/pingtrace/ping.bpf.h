@@ -83,7 +83,7 @@ struct {
 	__type(value, struct waking);
 } wakings SEC(".maps");
 
-LCC_STREAM(events, pingtrace_event, 1 << 18);
+LCC_STREAM(events, pingtrace_event, 1 << 20);
 LCC_CONFIG(struct pingtrace_config);
 
 static __always_inline __u32 device_netns(const struct net_device *dev)

@@ -412,25 +412,25 @@ int icmpv6_receive_kprobe(void *ctx)
 	return 0;
 }
 
-/* 6.3, 40e0b0908142 ("net/sock: Introduce trace_sk_data_ready()"): the first that sock_def_readable() does. */
-LCC_ONE_OF(data_ready, 1) LCC_OPTIONAL SEC("raw_tp/sk_data_ready")
-int BPF_PROG(data_ready_tracepoint, const struct sock *sk)
-{
-	socket_data_ready(sk);
-	return 0;
-}
-
-LCC_ONE_OF(data_ready, 2) LCC_OPTIONAL SEC("fentry/sock_def_readable")
+LCC_ONE_OF(data_ready, 1) LCC_OPTIONAL SEC("fentry/sock_def_readable")
 int BPF_PROG(data_ready_fentry, const struct sock *sk)
 {
 	socket_data_ready(sk);
 	return 0;
 }
 
-LCC_ONE_OF(data_ready, 3) LCC_OPTIONAL SEC("kprobe/sock_def_readable")
+LCC_ONE_OF(data_ready, 2) LCC_OPTIONAL SEC("kprobe/sock_def_readable")
 int data_ready_kprobe(void *ctx)
 {
 	socket_data_ready((const void *)compat_kprobe_argument(ctx, 0));
+	return 0;
+}
+
+/* 6.3, 40e0b0908142 ("net/sock: Introduce trace_sk_data_ready()"): the first that sock_def_readable() does. */
+LCC_ONE_OF(data_ready, 3) LCC_OPTIONAL SEC("raw_tp/sk_data_ready")
+int BPF_PROG(data_ready_tracepoint, const struct sock *sk)
+{
+	socket_data_ready(sk);
 	return 0;
 }
 

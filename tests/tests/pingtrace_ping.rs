@@ -44,7 +44,7 @@ fn object() -> Option<Vec<u8>> {
 }
 
 /// The events while something is done; `without` some of the object's programs.
-fn trace<T>(bytes: &[u8], config: Config, without: &[&str], what: impl FnOnce() -> T) -> (Vec<Event>, T) {
+fn trace<T: Send>(bytes: &[u8], config: Config, without: &[&str], what: impl FnOnce() -> T + Send) -> (Vec<Event>, T) {
     let object = ObjectFile::parse("pingtrace.o", bytes).expect("an object");
     let mut facts = loader::probe(Path::new("/"));
     loader::helpers(&mut facts, &object);
@@ -57,8 +57,14 @@ fn trace<T>(bytes: &[u8], config: Config, without: &[&str], what: impl FnOnce() 
     let mut events = Vec::new();
     let listener =
         session.listen(|event| events.push(Event::parse(event.bytes).expect("an event"))).expect("listening");
-    let done = what();
-    while listener.poll(Duration::from_millis(50)).expect("reading events") > 0 {}
+    // others' pings must not fill the buffer meanwhile
+    let done = std::thread::scope(|scope| {
+        let doing = scope.spawn(what);
+        while !doing.is_finished() {
+            listener.poll(Duration::from_millis(50)).expect("reading events");
+        }
+        doing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
     listener.consume().expect("reading events");
     assert!(listener.lost().expect("counting").values().all(|&lost| lost == 0));
     drop(listener);
@@ -237,9 +243,10 @@ fn two_hosts(test: &str, net: u8) -> Option<(Namespace, Namespace)> {
 fn root_every_ping_of_this_host_to_itself_is_told_once_for_each_end() {
     let Some(object) = object() else { return };
     let args = ["-c", "3", "-i", "0.1"];
-    // what comes after the best hook for point 6: on one kernel a probe, on another a control group's filter
-    for without in [&[][..], &["data_ready_tracepoint"]] {
-        let (events, pings) = trace(&object, Config::default(), without, || {
+    // each hook for point 6 in its turn, as far as the kernel has it
+    let hooks = ["data_ready_fentry", "data_ready_kprobe", "data_ready_tracepoint"];
+    for without in 0..=hooks.len() {
+        let (events, pings) = trace(&object, Config::default(), &hooks[..without], || {
             [["-4", "127.0.0.1"], ["-6", "::1"]].map(|to| ping(None, &[&args[..], &to].concat()))
         });
         for (ping, (family, length)) in pings.iter().zip([(2, 84), (10, 104)]) {
@@ -315,8 +322,21 @@ fn root_a_delay_is_told_where_it_is() {
             ping(Some(&left), &["-c", "4", "-i", "0.06", "-w", "20", "10.77.2.2"])
         });
         assert!(host.set_queue(device, None));
-        let pairs = ping.check(&events);
-        assert_eq!(pairs.len(), 4);
+        // in rare softirqs that a queue's timer raises, no tracepoint is seen by anybody (ARCHITECTURE.md): that ping's
+        // events are not there, or not whole
+        let is_seen = |sequence| {
+            let is_its = |event: &&Event| event.sequence == sequence && event.netns == left.inum();
+            events.iter().find(is_its).is_some_and(|event| event.l_rx_iprcv > 0)
+        };
+        let (seen, not_seen) = ping.round_trips.iter().partition(|(sequence, _)| is_seen(*sequence));
+        let not_seen: Vec<(u16, u64)> = not_seen;
+        assert!(not_seen.len() < 2, "{not_seen:?}");
+        let events: Vec<Event> = events
+            .into_iter()
+            .filter(|event| not_seen.iter().all(|(sequence, _)| event.sequence != *sequence))
+            .collect();
+        let pairs = Ping { round_trips: seen, ..ping }.check(&events);
+        assert!(pairs.len() > 2);
         Some(pairs)
     };
     let is_most_of = |part: Option<u64>, local: &Event| {
