@@ -222,7 +222,7 @@ static __always_inline void reader_woken(const struct task_struct *task)
 	waking->tid = 0;
 	key = waking->key;
 	ping = bpf_map_lookup_elem(&pings, &key);
-	if (ping)
+	if (ping && !ping->event.l_rx_read)
 		ping->event.l_rx_wakeup = compat_now();
 }
 
@@ -247,8 +247,8 @@ static __always_inline void consumed(void *ctx, const struct sk_buff *skb)
 	ping->event.pid = task >> 32;
 	ping->event.tid = task;
 	bpf_get_current_comm(&ping->event.comm, sizeof(ping->event.comm));
-	/* some other task was woken: the reader did not sleep */
-	if (ping->woken != ping->event.pid)
+	/* some other task was woken, or this one had not yet slept when it was: it did not wait for that */
+	if (ping->woken != ping->event.pid || ping->event.l_rx_wakeup > ping->event.l_rx_read)
 		ping->event.l_rx_wakeup = 0;
 	finish(ctx, ping, &key, PINGTRACE_ROUND_TRIP, ping->event.l_rx_read - ping->event.l_tx_devqueue);
 }
