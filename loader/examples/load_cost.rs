@@ -67,8 +67,8 @@ fn compare(path: &str, bytes: &[u8], repetitions: usize) -> Result<()> {
 /// The plan, and how long it took, the types being in memory.
 fn decide(bytes: &[u8]) -> Result<(Plan, Duration)> {
     let object = ObjectFile::parse("object", bytes)?;
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, &object);
+    let _own = loader::own_types();
+    let facts = loader::probe_for(Path::new("/"), &object);
     let types = std::fs::read("/sys/kernel/btf/vmlinux")?;
     let begin = Instant::now();
     let types = Btf::parse(&types)?;
@@ -79,18 +79,15 @@ fn decide(bytes: &[u8]) -> Result<(Plan, Duration)> {
 fn by_plan(bytes: &[u8]) -> Result<()> {
     let begin = Instant::now();
     let object = ObjectFile::parse("object", bytes)?;
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, &object);
+    let _own = loader::own_types();
+    let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() })?;
     let known = begin.elapsed();
     let session = loader::load("object", bytes, &facts, chosen.btf.as_ref(), &Options::default())?;
     let all = begin.elapsed();
     drop(session);
     let plan = decide(bytes)?.1;
-    println!(
-        "{}",
-        serde_json::json!({ "all": micros(all), "load": micros(all - known), "plan": micros(plan) })
-    );
+    println!("{}", serde_json::json!({ "all": micros(all), "load": micros(all - known), "plan": micros(plan) }));
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! Features that only an attempt tells of. Unsafe code: calls of libbpf that libbpf-rs does not have.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
+use btf::{Btf, Kind};
 use plan::Answer;
 
 const MOV_R0_0: u64 = 0xb7;
@@ -23,9 +23,9 @@ fn answer(result: i32, doing: &str) -> Answer {
 
 /// Whether programs can be attached to the entry of kernel functions: one is, for a moment, to a function that the kernel
 /// has for tests.
-pub(crate) fn fentry() -> Answer {
+pub(crate) fn fentry(types: &Btf<'_>) -> Answer {
     let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_TRACING, libbpf_sys::BPF_TRACE_FENTRY);
-    match load(kind, attach, c"bpf_fentry_test1") {
+    match load(kind, attach, types, "bpf_fentry_test1") {
         Ok(program) => {
             // SAFETY: the descriptor is that of a program.
             let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), program.as_raw_fd()) };
@@ -36,22 +36,20 @@ pub(crate) fn fentry() -> Answer {
 }
 
 /// Whether programs for hooks of the security modules can be loaded. None is attached.
-pub(crate) fn lsm() -> Answer {
+pub(crate) fn lsm(types: &Btf<'_>) -> Answer {
     let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_LSM, libbpf_sys::BPF_LSM_MAC);
-    load(kind, attach, c"file_open").map_or_else(|other| other, |_| Answer::Yes)
+    load(kind, attach, types, "bpf_lsm_file_open").map_or_else(|other| other, |_| Answer::Yes)
 }
 
 /// Loads a program for a function that the kernel's BTF has.
-fn load(kind: u32, attach: u32, function: &CStr) -> Result<OwnedFd, Answer> {
-    // SAFETY: the name is terminated.
-    let id = unsafe { libbpf_sys::libbpf_find_vmlinux_btf_id(function.as_ptr(), attach) };
-    if id <= 0 {
-        return Err(Answer::Unknown(format!("the kernel's BTF has no {} to try it on", function.to_string_lossy())));
-    }
+fn load(kind: u32, attach: u32, types: &Btf<'_>, function: &str) -> Result<OwnedFd, Answer> {
+    let Some(id) = types.find(function, Kind::Func).next() else {
+        return Err(Answer::Unknown(format!("the kernel's BTF has no {function} to try it on")));
+    };
     let mut options = libbpf_sys::bpf_prog_load_opts {
         sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as libbpf_sys::size_t,
         expected_attach_type: attach,
-        attach_btf_id: id as u32,
+        attach_btf_id: id.0,
         ..Default::default()
     };
     let program = [MOV_R0_0, EXIT];

@@ -12,12 +12,16 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use btf::Btf;
 use btf::coverage::{Coverage, Fit};
 use btf::object_file::ObjectFile;
 use pack::{KernelId, Lookup, Pack};
 use plan::KernelFacts;
+
+use crate::types;
+pub use crate::types::Types;
 
 /// Where BTF may be.
 #[derive(Clone, Debug, Default)]
@@ -41,17 +45,6 @@ pub struct Chosen {
     pub btf: Option<Types>,
     /// The places, in order: what was found there.
     pub steps: Vec<Step>,
-}
-
-/// BTF, and where it is from.
-#[derive(Clone, Debug)]
-pub struct Types {
-    /// Raw BTF.
-    pub bytes: Vec<u8>,
-    /// What its place is called.
-    pub place: String,
-    /// It is the running kernel's own.
-    pub own: bool,
 }
 
 /// A place that was looked at.
@@ -88,21 +81,19 @@ pub fn choose(object: &ObjectFile<'_>, facts: &KernelFacts, places: &Places) -> 
     if let Some(path) = &places.explicit {
         let place = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| NotTaken { place: place.clone(), what: error.to_string() })?;
-        check(&bytes, object).map_err(|what| NotTaken { place: place.clone(), what })?;
-        chosen.take(bytes, place, false);
+        let types = parse(bytes, object).map_err(|what| NotTaken { place: place.clone(), what })?;
+        chosen.take(types, place);
         return Ok(chosen);
     }
-    let own = places.root.join("sys/kernel/btf/vmlinux");
     let place = "the kernel's own BTF".to_owned();
-    match std::fs::read(&own) {
-        Ok(bytes) => match check(&bytes, object) {
-            Ok(()) => {
-                chosen.take(bytes, place, true);
-                return Ok(chosen);
-            }
-            Err(what) => chosen.pass(place, what),
-        },
-        Err(error) => chosen.pass(place, format!("{}: {error}", own.display())),
+    match types::own(&places.root).and_then(|types| check(&types, object).map(|()| types)) {
+        Ok(btf) => {
+            let modules = types::modules(&places.root, &btf, object);
+            chosen.steps.push(Step { place: place.clone(), found: "taken".to_owned() });
+            chosen.btf = Some(Types { btf, modules, place, own: true });
+            return Ok(chosen);
+        }
+        Err(what) => chosen.pass(place, what),
     }
     let id = kernel_id(facts);
     for (name, bytes) in &places.packs {
@@ -110,9 +101,9 @@ pub fn choose(object: &ObjectFile<'_>, facts: &KernelFacts, places: &Places) -> 
         match &id {
             None => chosen.pass(place, "the kernel's distribution or release is not known".to_owned()),
             Some(id) => match from_pack(bytes, id, object, places.near) {
-                Ok((bytes, found)) => {
+                Ok((types, found)) => {
                     let place = if found == *id { place } else { format!("{place}: {found}, a near release") };
-                    chosen.take(bytes, place, false);
+                    chosen.take(types, place);
                     return Ok(chosen);
                 }
                 Err(what) => chosen.pass(place, what),
@@ -126,9 +117,9 @@ pub fn choose(object: &ObjectFile<'_>, facts: &KernelFacts, places: &Places) -> 
             Some(id) => {
                 let path = folder.join(format!("{id}.btf"));
                 let read = std::fs::read(&path).map_err(|error| format!("{id}.btf: {error}"));
-                match read.and_then(|bytes| check(&bytes, object).map(|()| bytes)) {
-                    Ok(bytes) => {
-                        chosen.take(bytes, path.display().to_string(), false);
+                match read.and_then(|bytes| parse(bytes, object)) {
+                    Ok(types) => {
+                        chosen.take(types, path.display().to_string());
                         return Ok(chosen);
                     }
                     Err(what) => chosen.pass(place, what),
@@ -140,13 +131,10 @@ pub fn choose(object: &ObjectFile<'_>, facts: &KernelFacts, places: &Places) -> 
 }
 
 impl Chosen {
-    fn take(&mut self, bytes: Vec<u8>, place: String, own: bool) {
-        let found = match own {
-            true => "taken".to_owned(),
-            false => "taken; it serves relocations, not fentry and the like, which need the kernel's own".to_owned(),
-        };
+    fn take(&mut self, btf: Btf<'static>, place: String) {
+        let found = "taken; it serves relocations, not fentry and the like, which need the kernel's own".to_owned();
         self.steps.push(Step { place: place.clone(), found });
-        self.btf = Some(Types { bytes, place, own });
+        self.btf = Some(Types { btf: Arc::new(btf), modules: Vec::new(), place, own: false });
     }
 
     fn pass(&mut self, place: String, found: String) {
@@ -154,10 +142,15 @@ impl Chosen {
     }
 }
 
-/// Whether BTF can be read and, where it is minimal, answers what the object asks.
-fn check(bytes: &[u8], object: &ObjectFile<'_>) -> Result<(), String> {
-    let types = Btf::parse(bytes).map_err(|error| error.to_string())?;
-    let Some(coverage) = Coverage::read(&types) else { return Ok(()) };
+/// BTF that can be read and answers what the object asks.
+fn parse(bytes: Vec<u8>, object: &ObjectFile<'_>) -> Result<Btf<'static>, String> {
+    let types = Btf::parse_owned(bytes).map_err(|error| error.to_string())?;
+    check(&types, object).map(|()| types)
+}
+
+/// Whether BTF, where it is minimal, answers what the object asks.
+fn check(types: &Btf<'_>, object: &ObjectFile<'_>) -> Result<(), String> {
+    let Some(coverage) = Coverage::read(types) else { return Ok(()) };
     match coverage.check(object) {
         Fit::Object | Fit::Questions => Ok(()),
         Fit::Stale { missing } => Err(format!(
@@ -174,7 +167,12 @@ fn kernel_id(facts: &KernelFacts) -> Option<KernelId> {
 }
 
 /// The BTF of a kernel in a pack, and the kernel that it is of.
-fn from_pack(bytes: &[u8], id: &KernelId, object: &ObjectFile<'_>, near: bool) -> Result<(Vec<u8>, KernelId), String> {
+fn from_pack(
+    bytes: &[u8],
+    id: &KernelId,
+    object: &ObjectFile<'_>,
+    near: bool,
+) -> Result<(Btf<'static>, KernelId), String> {
     let pack = Pack::open(bytes).map_err(|error| error.to_string())?;
     let found = match pack.find(id.distro(), id.version(), id.arch(), id.release()) {
         Lookup::Found(entry) => Some((entry.to_owned().btf, id.clone())),
@@ -183,8 +181,7 @@ fn from_pack(bytes: &[u8], id: &KernelId, object: &ObjectFile<'_>, near: bool) -
     };
     let (hash, found) = found.ok_or_else(|| format!("it does not have {id}"))?;
     let types = pack.read(hash).map_err(|error| error.to_string())?;
-    check(&types, object)?;
-    Ok((types, found))
+    Ok((parse(types, object)?, found))
 }
 
 /// Of the kernels of the same distribution, version and architecture, the one whose release has most in common.

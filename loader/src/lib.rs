@@ -22,6 +22,7 @@ mod raw;
 pub mod record;
 mod session;
 pub mod stream;
+mod types;
 pub mod uprobe;
 mod verifier;
 mod verify;
@@ -30,7 +31,8 @@ mod words;
 
 pub use attach::Attachment;
 pub use pins::retire as unpin;
-pub use probe::{helpers, probe};
-pub use session::{Error, Log, Options, Session, load};
+pub use probe::{helpers, probe, probe_for};
+pub use session::{Error, Log, Options, Session, load, plan};
+pub use types::own_types;
 pub use verifier::summary;
 pub use verify::{Observed, verify};

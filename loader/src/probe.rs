@@ -5,12 +5,90 @@ use std::io::Read;
 use std::path::Path;
 
 use btf::object_file::ObjectFile;
-use plan::{Answer, Feature, KernelFacts, Lockdown, SectionKind, Security};
+use btf::{Btf, Kind};
+use plan::{Answer, Attach, Feature, KernelFacts, Lockdown, SectionKind, Security};
 
-use crate::{attach, attempt};
+use crate::{attach, attempt, types};
 
-/// What is known of the running kernel. `root` is `/`, but in tests; attempts are made on the real kernel in any case.
+/// What is known of the running kernel: all that can be found out of it. `root` is `/`, but in tests; attempts are made on the
+/// real kernel in any case.
 pub fn probe(root: &Path) -> KernelFacts {
+    let mut facts = said(root);
+    facts.config = config(root, facts.release.as_deref().unwrap_or_default());
+    facts.tracepoints = tracepoints(root);
+    if facts.feature(Feature::Kprobe) == Answer::Yes {
+        facts.kprobe_functions = kprobe_functions(root, |_| true);
+    }
+    facts.features.insert(Feature::GlobalData, attempt::global_data());
+    // BPF_MAP_TYPE_RINGBUF
+    facts.features.insert(Feature::RingBuffer, attempt::map_type(27));
+    let types = types::own(root);
+    fentry(&mut facts, types.as_deref());
+    if types.is_ok() {
+        let answer = lsm(root, &facts, types.as_deref());
+        facts.features.insert(Feature::BpfLsm, answer);
+    }
+    facts
+}
+
+/// As [`probe`], as far as it matters to an object, with all that it calls tried out: what loading it begins with. The symbols
+/// of a kernel are not read for functions that its types have.
+pub fn probe_for(root: &Path, object: &ObjectFile<'_>) -> KernelFacts {
+    let mut facts = said(root);
+    let kinds: Vec<SectionKind<'_>> = kinds(object).collect();
+    let has = |attach: Attach| kinds.iter().any(|kind| kind.attach == attach);
+    let has_externs = object.btf().find(".kconfig", Kind::Datasec).next().is_some();
+    if has_externs || has(Attach::Lsm) {
+        facts.config = config(root, facts.release.as_deref().unwrap_or_default());
+    }
+    if has(Attach::Tracepoint) {
+        facts.tracepoints = tracepoints(root);
+    }
+    facts.features.insert(Feature::GlobalData, attempt::global_data());
+    let types = types::own(root);
+    if has(Attach::Function) {
+        fentry(&mut facts, types.as_deref());
+    }
+    if has(Attach::Lsm) && types.is_ok() {
+        let answer = lsm(root, &facts, types.as_deref());
+        facts.features.insert(Feature::BpfLsm, answer);
+    }
+    if has(Attach::Kprobe) && facts.feature(Feature::Kprobe) == Answer::Yes {
+        let targets = kinds.iter().filter(|kind| kind.attach == Attach::Kprobe).filter_map(|kind| kind.target);
+        // an offset may follow
+        let targets: BTreeSet<&str> = targets.map(|target| target.split('+').next().unwrap_or(target)).collect();
+        asked_functions(root, &mut facts, &targets, types.as_deref());
+    }
+    helpers(&mut facts, object);
+    facts
+}
+
+/// What each program's section says.
+fn kinds<'o>(object: &'o ObjectFile<'_>) -> impl Iterator<Item = SectionKind<'o>> {
+    object.sections().iter().filter_map(|section| SectionKind::of(&section.name))
+}
+
+/// Which of these functions can be a kprobe's target.
+fn asked_functions(root: &Path, facts: &mut KernelFacts, targets: &BTreeSet<&str>, types: Result<&Btf<'_>, &String>) {
+    let Some(forbidden) = kprobe_blacklist(root) else { return };
+    let in_types = |name: &str| types.is_ok_and(|types| types.find(name, Kind::Func).next().is_some());
+    let mut found: BTreeSet<String> = targets
+        .iter()
+        .filter(|name| in_types(name) && !forbidden.contains(**name))
+        .map(|&name| name.to_owned())
+        .collect();
+    if targets.iter().any(|&name| !forbidden.contains(name) && !found.contains(name)) {
+        match kprobe_functions(root, |name| targets.contains(name)) {
+            Some(more) => found.extend(more),
+            None => return,
+        }
+    }
+    facts.kprobe_functions = Some(found);
+    facts.kprobe_functions_asked = Some(targets.iter().map(|&name| name.to_owned()).collect());
+}
+
+/// What the kernel says of itself, and what it takes nothing to find out.
+fn said(root: &Path) -> KernelFacts {
     let mut facts = KernelFacts::unknown();
     let uname = rustix::system::uname();
     facts.release = Some(uname.release().to_string_lossy().into_owned());
@@ -19,13 +97,11 @@ pub fn probe(root: &Path) -> KernelFacts {
         other => other.to_owned(),
     });
     facts.distribution = distribution(root);
-    facts.config = config(root, facts.release.as_deref().unwrap_or_default());
     facts.own_btf = match root.join("sys/kernel/btf/vmlinux").exists() {
         true => Answer::Yes,
         false => Answer::No("/sys/kernel/btf/vmlinux is not there".to_owned()),
     };
     facts.security = security(root);
-    facts.tracepoints = tracepoints(root);
     let source = |name: &str| match root.join(format!("sys/bus/event_source/devices/{name}/type")).exists() {
         true => Answer::Yes,
         false => Answer::No(format!("/sys/bus/event_source/devices/{name} is not there")),
@@ -33,19 +109,9 @@ pub fn probe(root: &Path) -> KernelFacts {
     let kprobe = source("kprobe");
     if let Answer::No(why) = &kprobe {
         facts.features.insert(Feature::KprobeMulti, Answer::No(why.clone()));
-    } else {
-        facts.kprobe_functions = kprobe_functions(root);
     }
     facts.features.insert(Feature::Kprobe, kprobe);
     facts.features.insert(Feature::Uprobe, source("uprobe"));
-    // BPF_MAP_TYPE_RINGBUF
-    facts.features.insert(Feature::RingBuffer, attempt::map_type(27));
-    facts.features.insert(Feature::GlobalData, attempt::global_data());
-    let fentry = if facts.own_btf == Answer::Yes { attempt::fentry() } else { Answer::NotAsked };
-    facts.features.insert(Feature::Fentry, fentry);
-    if facts.own_btf == Answer::Yes {
-        facts.features.insert(Feature::BpfLsm, lsm(root, &facts));
-    }
     let mounted = ["sys/kernel/tracing/events", "sys/kernel/debug/tracing/events"];
     let tracefs = match mounted.iter().any(|path| root.join(path).exists()) {
         true => Answer::Yes,
@@ -60,10 +126,16 @@ pub fn probe(root: &Path) -> KernelFacts {
     facts
 }
 
+/// Whether programs can be attached to the entry of kernel functions.
+fn fentry(facts: &mut KernelFacts, types: Result<&Btf<'_>, &String>) {
+    let answer = types.map_or(Answer::NotAsked, attempt::fentry);
+    facts.features.insert(Feature::Fentry, answer);
+}
+
 /// Whether programs on security hooks can be loaded, and would be run: on a kernel where `bpf` is not among the modules that
 /// are on, they are loaded and attached, and never called.
-fn lsm(root: &Path, facts: &KernelFacts) -> Answer {
-    match attempt::lsm() {
+fn lsm(root: &Path, facts: &KernelFacts, types: Result<&Btf<'_>, &String>) -> Answer {
+    match types.map_or(Answer::NotAsked, attempt::lsm) {
         Answer::Yes => {}
         other => return other,
     }
@@ -90,8 +162,7 @@ pub fn helpers(facts: &mut KernelFacts, object: &ObjectFile<'_>) {
         let calls = section.insns.iter().filter(|insn| insn.is_call() && insn.src == 0 && insn.imm > 0);
         numbers.extend(calls.map(|insn| insn.imm as u32).filter(|&number| number < 1 << 16));
     }
-    let types: BTreeSet<&str> =
-        object.sections().iter().filter_map(|section| Some(SectionKind::of(&section.name)?.prog_type)).collect();
+    let types: BTreeSet<&str> = kinds(object).map(|kind| kind.prog_type).collect();
     for name in types {
         let Some(prog_type) = attempt::prog_type(name) else { continue };
         let known = facts.helpers.entry(name.to_owned()).or_default();
@@ -149,18 +220,23 @@ fn tracepoints(root: &Path) -> Option<BTreeSet<String>> {
     )
 }
 
-/// The functions of `/proc/kallsyms`, less the kprobe blacklist. `None` where either cannot be read.
-fn kprobe_functions(root: &Path) -> Option<BTreeSet<String>> {
+/// The functions of `/proc/kallsyms` that are asked for, less the kprobe blacklist. `None` where either cannot be read.
+fn kprobe_functions(root: &Path, is_asked: impl Fn(&str) -> bool) -> Option<BTreeSet<String>> {
+    let forbidden = kprobe_blacklist(root)?;
     let symbols = read(root, "proc/kallsyms")?;
-    let blacklist = read(root, "sys/kernel/debug/kprobes/blacklist")?;
-    let forbidden: BTreeSet<&str> = blacklist.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     let function = |line: &str| {
-        let mut parts = line.split_whitespace();
+        let mut parts = line.split_ascii_whitespace();
         let (kind, name) = (parts.nth(1)?, parts.next()?);
-        let is_function = matches!(kind, "t" | "T" | "w" | "W") && !forbidden.contains(name);
+        let is_function = matches!(kind, "t" | "T" | "w" | "W") && is_asked(name) && !forbidden.contains(name);
         is_function.then(|| name.to_owned())
     };
     Some(symbols.lines().filter_map(function).collect())
+}
+
+/// The functions that may be no kprobe's target. `None` where that cannot be read.
+fn kprobe_blacklist(root: &Path) -> Option<BTreeSet<String>> {
+    let blacklist = read(root, "sys/kernel/debug/kprobes/blacklist")?;
+    Some(blacklist.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect())
 }
 
 /// `include/uapi/linux/capability.h`

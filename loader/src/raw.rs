@@ -3,10 +3,23 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libbpf_rs::{AsRawLibbpf, OpenProgramMut, ProgramMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// A file of the kernel's, whole. Where it can be mapped it is (types since Linux 6.16, privately only), for reading gives a page
+/// at a time.
+pub(crate) fn read(path: &Path) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+    let file = std::fs::File::open(path)?;
+    // SAFETY: what the kernel shows of itself under /sys does not change.
+    match unsafe { memmap2::MmapOptions::new().populate().map_copy_read_only(&file) } {
+        Ok(map) => Ok(Arc::new(map)),
+        Err(_) => Ok(Arc::new(std::fs::read(path)?)),
+    }
+}
 
 /// Gives a program a buffer for the verifier's log.
 pub(crate) fn set_log(program: &mut OpenProgramMut<'_>, log: &mut [u8]) {

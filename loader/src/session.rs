@@ -5,8 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use btf::Btf;
-use btf::core_relo::Target;
+use btf::core_relo::{Module, Target};
 use btf::object_file::ObjectFile;
 use libbpf_rs::{MapHandle, Object};
 use plan::{Attach, Hints, Kernel, KernelFacts, MapDefinition, Plan, SectionKind};
@@ -107,14 +106,6 @@ pub enum Error {
         /// What is wrong.
         source: btf::Error,
     },
-    /// The types cannot be read.
-    #[error("{place}: {source}")]
-    Types {
-        /// Where they are from.
-        place: String,
-        /// What is wrong.
-        source: btf::Error,
-    },
     /// There is no memory for a copy of the types, which libbpf wants as a file.
     #[error("a copy of the BTF: {source}")]
     Memory {
@@ -188,9 +179,9 @@ pub(crate) struct Prepared<'p> {
     name: &'p str,
     bytes: &'p [u8],
     options: &'p Options,
-    /// The types, read.
-    pub(crate) types: Option<Btf<'p>>,
-    /// The types as a file for libbpf, which finds the kernel's own by itself.
+    types: Option<&'p Types>,
+    modules: Vec<Module<'p>>,
+    /// Types for libbpf, as a file.
     file: Option<(File, PathBuf)>,
     configuration: Option<Configuration>,
     declared: Vec<MapDefinition>,
@@ -217,15 +208,15 @@ impl<'p> Prepared<'p> {
                 size => format!("{given} bytes are given, and the object's has {size}"),
             }));
         }
-        let parsed = types.map(|types| Btf::parse(&types.bytes).map_err(|error| (types.place.clone(), error)));
-        let parsed = parsed.transpose().map_err(|(place, source)| Error::Types { place, source })?;
-        let file = types.filter(|types| !types.own).map(|types| as_file(&types.bytes)).transpose();
-        let file = file.map_err(|source| Error::Memory { source })?;
+        let modules = types.map_or_else(Vec::new, Types::modules);
+        let for_libbpf = types.and_then(|types| types.for_relocations(object, &modules));
+        let file = for_libbpf.map(|types| as_file(&types)).transpose().map_err(|source| Error::Memory { source })?;
         let mut prepared = Prepared {
             name,
             bytes,
             options,
-            types: parsed,
+            types,
+            modules,
             file,
             configuration,
             declared: plan::maps(object),
@@ -235,6 +226,12 @@ impl<'p> Prepared<'p> {
         };
         prepared.resolve(object);
         Ok(prepared)
+    }
+
+    /// The kernel that plans are made for.
+    pub(crate) fn kernel<'k>(&'k self, facts: &'k KernelFacts) -> Kernel<'k> {
+        let target = self.types.map(|types| Target { vmlinux: &types.btf, modules: &self.modules });
+        Kernel::new(facts, target, None)
     }
 
     /// Looks the functions of all uprobes up.
@@ -296,6 +293,13 @@ impl<'p> Prepared<'p> {
     }
 }
 
+/// What would be loaded.
+pub fn plan(object: &ObjectFile<'_>, facts: &KernelFacts, types: Option<&Types>, hints: &Hints) -> Plan {
+    let modules = types.map_or_else(Vec::new, Types::modules);
+    let target = types.map(|types| Target { vmlinux: &types.btf, modules: &modules });
+    plan::plan(object, &Kernel::new(facts, target, None), hints)
+}
+
 /// Loads what works of an object, and attaches it. `types` are those that were [chosen](crate::choose::choose).
 ///
 /// # Errors
@@ -309,7 +313,7 @@ pub fn load(
 ) -> Result<Session, Error> {
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
     let prepared = Prepared::new(name, bytes, &object, types, options)?;
-    let kernel = Kernel::new(facts, prepared.types.as_ref().map(Target::kernel), None);
+    let kernel = prepared.kernel(facts);
     let mut hints = options.hints.clone();
     hints.refused.extend(prepared.unresolved.iter().cloned());
     let pinned = options.pins.as_deref().map(|folder| (folder, pins::folder(folder, bytes, options)));
@@ -339,7 +343,7 @@ pub fn load(
                 }
                 let streams = prepared.streams(&plan);
                 let pins = pinned.map(|(_, folder)| folder);
-                let resolved = prepared.resolved;
+                let resolved = prepared.resolved.clone();
                 let object = Some(object);
                 return Ok(Session { plan, logs, resolved, reused: false, attachments, maps, object, streams, pins });
             }

@@ -1,8 +1,7 @@
 //! A plan held against what the kernel does.
 
-use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
-use plan::{Feature, Hints, Kernel, KernelFacts, Need, Plan, ProgramPlan, Status};
+use plan::{Feature, Hints, KernelFacts, Need, Plan, ProgramPlan, Status};
 
 use crate::choose::Types;
 use crate::open::Failed;
@@ -49,8 +48,7 @@ pub fn verify(
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
     let options = Options::default();
     let prepared = Prepared::new(name, bytes, &object, types, &options)?;
-    let kernel = Kernel::new(facts, prepared.types.as_ref().map(Target::kernel), None);
-    let plan = plan::plan(&object, &kernel, &Hints::default());
+    let plan = plan::plan(&object, &prepared.kernel(facts), &Hints::default());
     let one = |program: &ProgramPlan| {
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);

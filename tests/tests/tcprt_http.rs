@@ -73,8 +73,7 @@ fn object(source: &str, name: &str) -> Option<Vec<u8>> {
 
 fn load(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>) -> Session {
     let object = ObjectFile::parse(name, bytes).unwrap();
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, &object);
+    let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
     let mut options = Options::default();
     (options.hints, options.config) = (hints, config);

@@ -1,10 +1,11 @@
 //! Opening BTF: the header, the bounds of the sections, and the offset of every record. Types are decoded later, on demand.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
 use crate::header::{HEADER, Header, STRINGS, check_strings, read_layout};
@@ -17,7 +18,7 @@ const TYPES: &str = "BTF types";
 /// One BTF, raw or on top of a base. Cheap to open (record headers are scanned, nothing is decoded), shared freely between
 /// threads.
 pub struct Btf<'a> {
-    pub(crate) data: Cow<'a, [u8]>,
+    pub(crate) data: Data<'a>,
     pub(crate) endian: Endian,
     types: Range<usize>,
     strings: Range<usize>,
@@ -30,8 +31,33 @@ pub struct Btf<'a> {
     diagnostics: Vec<Diagnostic>,
     pub(crate) names: OnceLock<NameIndex>,
     pub(crate) scans: AtomicU32,
+    /// What was searched for by essential name and kind, and found.
+    pub(crate) searched: Mutex<Searched>,
     pub(crate) pointer_size: OnceLock<ByteSize>,
 }
+
+/// Who has the bytes.
+pub(crate) enum Data<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+    Shared(Arc<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl Deref for Data<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Borrowed(bytes) => bytes,
+            Data::Owned(bytes) => bytes,
+            Data::Shared(owner) => (**owner).as_ref(),
+        }
+    }
+}
+
+/// Types by essential name and kind.
+pub(crate) type Searched = FxHashMap<(Vec<u8>, Kind), Vec<(Kind, TypeId)>>;
 
 /// Something odd that did not stop the reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +119,7 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// [`Error::Magic`], or [`Error::Format`] for a truncated or inconsistent header, section or record.
     pub fn parse(data: &'a [u8]) -> Result<Btf<'a>> {
-        Btf::open(Cow::Borrowed(data), None)
+        Btf::open(Data::Borrowed(data), None)
     }
 
     /// Like [`Btf::parse`], for bytes that the result is to own.
@@ -101,7 +127,16 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As for [`Btf::parse`].
     pub fn parse_owned(data: Vec<u8>) -> Result<Btf<'a>> {
-        Btf::open(Cow::Owned(data), None)
+        Btf::open(Data::Owned(data), None)
+    }
+
+    /// Like [`Btf::parse`], for bytes that others have too, such as a file's that is mapped: they must give the same slice each
+    /// time.
+    ///
+    /// # Errors
+    /// As for [`Btf::parse`].
+    pub fn parse_shared(data: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Result<Btf<'a>> {
+        Btf::open(Data::Shared(data), None)
     }
 
     /// Opens split BTF (a kernel module's) over the base that its ids and strings count on from.
@@ -109,7 +144,7 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As for [`Btf::parse`]; also where the base has another byte order or could itself not be read to its end.
     pub fn parse_split(data: &'a [u8], base: Arc<Btf<'a>>) -> Result<Btf<'a>> {
-        Btf::open(Cow::Borrowed(data), Some(base))
+        Btf::open(Data::Borrowed(data), Some(base))
     }
 
     /// Like [`Btf::parse_split`], for bytes that the result is to own.
@@ -117,10 +152,10 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As for [`Btf::parse_split`].
     pub fn parse_split_owned(data: Vec<u8>, base: Arc<Btf<'a>>) -> Result<Btf<'a>> {
-        Btf::open(Cow::Owned(data), Some(base))
+        Btf::open(Data::Owned(data), Some(base))
     }
 
-    fn open(data: Cow<'a, [u8]>, base: Option<Arc<Btf<'a>>>) -> Result<Btf<'a>> {
+    fn open(data: Data<'a>, base: Option<Arc<Btf<'a>>>) -> Result<Btf<'a>> {
         let header = Header::read(&data)?;
         let (mut first_id, mut str_start) = (1, 0);
         if let Some(base) = &base {
@@ -169,6 +204,7 @@ impl<'a> Btf<'a> {
             diagnostics: diagnostics.into_iter().collect(),
             names: OnceLock::new(),
             scans: AtomicU32::new(0),
+            searched: Mutex::default(),
             pointer_size: OnceLock::new(),
             data,
         })

@@ -51,8 +51,7 @@ fn verify() -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).with_context(|| name.clone())?;
         let parsed = ObjectFile::parse(&name, &bytes).with_context(|| name.clone())?;
-        let mut facts = loader::probe(Path::new("/"));
-        loader::helpers(&mut facts, &parsed);
+        let facts = loader::probe_for(Path::new("/"), &parsed);
         let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() })?;
         let (plan, observed) = loader::verify(&name, &bytes, &facts, chosen.btf.as_ref())?;
         let programs = observed.iter().map(|one| {

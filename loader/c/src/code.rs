@@ -110,7 +110,6 @@ impl From<loader::Error> for Fault {
         use lcc_code::*;
         let code = match &error {
             loader::Error::Object { .. } => LCC_ERROR_OBJECT,
-            loader::Error::Types { .. } => LCC_ERROR_BTF,
             loader::Error::Configuration { .. } => LCC_ERROR_CONFIGURATION,
             loader::Error::Pins { .. } => LCC_ERROR_PINS,
             loader::Error::Refused { cause, .. } => match cause {

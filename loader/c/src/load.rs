@@ -3,12 +3,10 @@
 use std::ffi::c_char;
 use std::path::Path;
 
-use btf::Btf;
-use btf::core_relo::Target;
 use btf::object_file::ObjectFile;
 use loader::choose::{self, Chosen};
 use loader::configuration::Configuration;
-use plan::{Kernel, KernelFacts, Plan};
+use plan::{KernelFacts, Plan};
 
 use crate::code::{Fault, Result, lcc_code, text};
 use crate::handle::out;
@@ -29,8 +27,9 @@ fn ready(loader: &Wishes) -> Result<Ready<'_>> {
     let object = ObjectFile::parse(name, bytes);
     let object = object.map_err(|error| Fault::new(lcc_code::LCC_ERROR_OBJECT, format!("{name}: {error}")))?;
     let options = options(loader, &object, bytes)?;
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, &object);
+    // kept, for it is asked for again and again until all is loaded
+    let _own = loader::own_types();
+    let facts = loader::probe_for(Path::new("/"), &object);
     let mut places = loader.places.clone();
     places.explicit = places.explicit.or_else(choose::from_environment);
     let chosen = choose::choose(&object, &facts, &places);
@@ -64,13 +63,7 @@ fn options(loader: &Wishes, object: &ObjectFile<'_>, bytes: &[u8]) -> Result<loa
 
 fn plan(loader: &Wishes) -> Result<Plan> {
     let ready = ready(loader)?;
-    let types = ready.chosen.btf.as_ref().map(|types| {
-        let what = |error| Fault::new(lcc_code::LCC_ERROR_BTF, format!("{}: {error}", types.place));
-        Btf::parse(&types.bytes).map_err(what)
-    });
-    let types = types.transpose()?;
-    let kernel = Kernel::new(&ready.facts, types.as_ref().map(Target::kernel), None);
-    Ok(plan::plan(&ready.object, &kernel, &ready.options.hints))
+    Ok(loader::plan(&ready.object, &ready.facts, ready.chosen.btf.as_ref(), &ready.options.hints))
 }
 
 /// What would be loaded, and why, as JSON; nothing is. The string is the instance's, and valid until the next call with it.

@@ -48,9 +48,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// The facts of this machine, with what the object may call tried out.
 fn here(object: &ObjectFile<'_>) -> KernelFacts {
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, object);
-    facts
+    loader::probe_for(Path::new("/"), object)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

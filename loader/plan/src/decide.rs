@@ -1,6 +1,6 @@
 //! The plan: what of an object is enabled on a kernel, and why.
 
-use btf::core_relo::{self, Fate, RelocationFate};
+use btf::core_relo::{self, Fate, Refusal, RelocationFate, Resolution, Target};
 use btf::object_file::{Function, ObjectFile};
 use btf::reach::{Reachable, reachable};
 use serde::Serialize;
@@ -122,6 +122,7 @@ pub struct Hints {
 
 /// Makes the plan.
 pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan {
+    kernel.look_up(crate::kernel::always_asked().chain(needs::names(object)));
     let mut maps = needs::maps(object);
     let tags = needs::function_tags(object);
     let fates = Fates::of(object, kernel);
@@ -232,27 +233,23 @@ fn outcome(programs: &[(ProgramPlan, Choice)], groups: &[Group]) -> Outcome {
 }
 
 /// The relocations of an object on a kernel.
-struct Fates {
+struct Fates<'k> {
     /// The code of each section after relocation; as it was where the types are not known.
     code: Vec<Vec<btf::insn::Insn>>,
-    /// By relocation. Empty where the types are not known.
-    fates: Vec<RelocationFate>,
-    /// By relocation: it made its instruction invalid, or could not be carried out.
-    failed: Vec<bool>,
+    /// Where the types are known: them, and by relocation what was found, and what became of the instruction.
+    found: Option<(Target<'k>, Vec<Resolution>, Vec<Result<bool, Refusal>>)>,
 }
 
-impl Fates {
-    fn of(object: &ObjectFile<'_>, kernel: &Kernel<'_>) -> Fates {
+impl<'k> Fates<'k> {
+    fn of(object: &ObjectFile<'_>, kernel: &Kernel<'k>) -> Fates<'k> {
         let Some(target) = kernel.types else {
             let code = object.sections().iter().map(|section| section.insns.clone()).collect();
-            return Fates { code, fates: Vec::new(), failed: Vec::new() };
+            return Fates { code, found: None };
         };
         let candidates = core_relo::search_candidates(&target, [object]);
         let resolutions = core_relo::resolve_all(object, &target, &candidates);
         let relocated = core_relo::relocate(object, &resolutions);
-        let report = core_relo::report(object, &target, &resolutions);
-        let failed = relocated.results.iter().map(|result| !matches!(result, Ok(false))).collect();
-        Fates { code: relocated.sections, fates: report.relocations, failed }
+        Fates { code: relocated.sections, found: Some((target, resolutions, relocated.results)) }
     }
 }
 
@@ -283,7 +280,7 @@ fn requirements(
     object: &ObjectFile<'_>,
     kernel: &Kernel<'_>,
     maps: &[MapDefinition],
-    fates: &Fates,
+    fates: &Fates<'_>,
     config: &std::collections::BTreeSet<String>,
     program: &Reached<'_>,
 ) -> Vec<Requirement> {
@@ -304,19 +301,23 @@ fn requirements(
     for (name, &weak) in &uses.externs {
         out.push(judge::extern_(kernel, name, config.contains(name), weak));
     }
-    if fates.fates.is_empty() {
+    let Some((target, resolutions, results)) = &fates.found else {
         if !object.relocations().is_empty() {
             let need = Need::Relocations { resolved: 0, guarded: 0 };
             out.push(Requirement::unknown(need, "the kernel's types (BTF) are not known"));
         }
         return out;
-    }
+    };
     let (mut resolved, mut guarded) = (0, 0);
-    for ((relocation, fate), &failed) in object.relocations().iter().zip(&fates.fates).zip(&fates.failed) {
+    for ((relocation, resolution), result) in object.relocations().iter().zip(resolutions).zip(results) {
         let is_here = reached.contains(relocation.section, relocation.insn);
         let of_program = relocation.function.is_some_and(|at| at == *number) || is_here;
+        // it made its instruction invalid, or could not be carried out
+        let failed = !matches!(result, Ok(false));
         match (failed, is_here) {
-            (true, true) => out.push(failure(fate)),
+            (true, true) => {
+                out.push(failure(&core_relo::describe(object, target, relocation, resolution, result, (true, true))));
+            }
             (true, false) if of_program => guarded += 1,
             (false, _) if of_program => resolved += 1,
             _ => {}

@@ -29,6 +29,9 @@ pub struct KernelFacts {
     /// Functions that can be a kprobe's target (those of `/proc/kallsyms`, less the kprobe
     /// blacklist), where both were read.
     pub kprobe_functions: Option<std::collections::BTreeSet<String>>,
+    /// The functions that were looked for among them, where it was not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kprobe_functions_asked: Option<std::collections::BTreeSet<String>>,
     /// Tracepoints, `category/name`, where they were read from tracefs.
     pub tracepoints: Option<std::collections::BTreeSet<String>>,
     /// What the process may do.
@@ -159,6 +162,13 @@ impl KernelFacts {
     pub fn kernel_version(&self) -> Option<(u32, u32)> {
         let mut parts = self.release.as_deref()?.split(['.', '-', '+']);
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// Whether a function can be a kprobe's target, where that was looked at.
+    pub fn kprobe_function(&self, name: &str) -> Option<bool> {
+        let functions = self.kprobe_functions.as_ref()?;
+        let was_asked = self.kprobe_functions_asked.as_ref().is_none_or(|asked| asked.contains(name));
+        was_asked.then(|| functions.contains(name))
     }
 
     /// A value of the configuration: `Some(None)` where it is not set, `None` where the configuration is not known.

@@ -7,7 +7,7 @@ use crate::callers::may_call;
 use crate::facts::{Answer, Feature, Lockdown};
 use crate::kernel::{BpfEnum, Kernel, Lookup};
 use crate::names;
-use crate::needs::{MapDefinition, Uses};
+use crate::needs::{self, MapDefinition, Uses};
 use crate::requirement::{Need, Requirement, Status};
 use crate::section::{Attach, SectionKind};
 
@@ -214,8 +214,7 @@ fn tracepoint(kernel: &Kernel<'_>, name: &str) -> Lookup<String> {
         Lookup::Found(_) => Lookup::Found(format!("typedef btf_trace_{name}")),
         Lookup::Absent(what) => Lookup::Absent(what),
         Lookup::Unknown(why) => {
-            // the record of an event that has a class of its own; 3.10 calls it ftrace_raw_
-            for record in [format!("trace_event_raw_{name}"), format!("ftrace_raw_{name}")] {
+            for record in needs::tracepoint_records(name) {
                 if let Lookup::Found(_) = kernel.has_type(&record, Kind::Struct) {
                     return Lookup::Found(format!("struct {record}"));
                 }
@@ -232,8 +231,8 @@ fn tracepoint(kernel: &Kernel<'_>, name: &str) -> Lookup<String> {
 
 fn kprobe_target(kernel: &Kernel<'_>, name: &str) -> Requirement {
     let need = Need::Target { kind: "function", name: name.to_owned() };
-    if let Some(all) = &kernel.facts.kprobe_functions {
-        return match all.contains(name) {
+    if let Some(is_listed) = kernel.facts.kprobe_function(name) {
+        return match is_listed {
             true => Requirement::met(need, "the kernel lists it"),
             false => Requirement::unmet(need, "the kernel does not list it among the functions that can be probed"),
         };

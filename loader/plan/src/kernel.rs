@@ -1,8 +1,9 @@
 //! A kernel that is asked: its facts, its types, and what became of its functions.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 
-use btf::core_relo::Target;
+use btf::core_relo::{Candidates, Target};
 use btf::coverage::Coverage;
 use btf::surface::{Surface, format::Lookup as FunctionLookup};
 use btf::{Btf, Kind, Type, TypeId, strip_modifiers_typedefs};
@@ -20,6 +21,8 @@ pub struct Kernel<'k> {
     pub surface: Option<&'k Surface<'k>>,
     /// The types are cut to what some objects need: what is not there may well be in the kernel.
     minimal: bool,
+    /// Names that were looked for, all at once, and the types that have them.
+    known: RefCell<FxHashMap<(String, Kind), Vec<TypeId>>>,
     enums: [OnceCell<Option<Enumerators>>; ENUMS.len()],
 }
 
@@ -49,6 +52,19 @@ const ENUMS: [(&str, &str); 5] = [
     ("bpf_cmd", "BPF_"),
 ];
 
+/// Functions of which every kernel has one.
+const EVERY_KERNEL_HAS: [&str; 3] = ["schedule", "vfs_read", "kfree"];
+
+/// The type of a tracepoint that every kernel has whose types tell of tracepoints.
+const A_TRACEPOINT: &str = "btf_trace_sched_switch";
+
+/// What is asked of a kernel, whatever the object is.
+pub(crate) fn always_asked() -> impl Iterator<Item = (String, Kind)> {
+    let enums = ENUMS.iter().map(|(name, _)| ((*name).to_owned(), Kind::Enum));
+    let functions = EVERY_KERNEL_HAS.iter().map(|name| ((*name).to_owned(), Kind::Func));
+    enums.chain(functions).chain([(A_TRACEPOINT.to_owned(), Kind::Typedef)])
+}
+
 /// What a look-up among the kernel's types finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup<T> {
@@ -63,7 +79,45 @@ impl<'k> Kernel<'k> {
     /// A kernel. Types that are cut to what objects need ([`Coverage`]) are known as such.
     pub fn new(facts: &'k KernelFacts, types: Option<Target<'k>>, surface: Option<&'k Surface<'k>>) -> Kernel<'k> {
         let minimal = types.is_some_and(|target| Coverage::read(target.vmlinux).is_some());
-        Kernel { facts, types, surface, minimal, enums: Default::default() }
+        Kernel { facts, types, surface, minimal, known: RefCell::default(), enums: Default::default() }
+    }
+
+    /// Looks names up that will be asked for, in one way through the types: each alone would take as long.
+    pub(crate) fn look_up(&self, names: impl IntoIterator<Item = (String, Kind)>) {
+        let Some(target) = self.types else { return };
+        let mut known = self.known.borrow_mut();
+        let new: BTreeSet<(String, Kind)> = names.into_iter().filter(|name| !known.contains_key(name)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let vmlinux = Target::kernel(target.vmlinux);
+        let found = Candidates::search(&vmlinux, new.iter().map(|(name, kind)| (name.as_bytes(), *kind)));
+        for (name, kind) in new {
+            let of_kind = |wanted: Kind| {
+                let ids = found.of(name.as_bytes(), wanted).map(|candidate| candidate.id);
+                // candidates may have a flavour in their names, and an enum's be of either width
+                let is_it = |id: &TypeId| {
+                    target.vmlinux.name_of(*id) == Ok(name.as_str()) && target.vmlinux.kind_of(*id) == Ok(Some(wanted))
+                };
+                ids.filter(is_it).collect::<Vec<TypeId>>()
+            };
+            if kind.is_enum() {
+                known.insert((name.clone(), Kind::Enum), of_kind(Kind::Enum));
+                known.insert((name.clone(), Kind::Enum64), of_kind(Kind::Enum64));
+            } else {
+                let ids = of_kind(kind);
+                known.insert((name, kind), ids);
+            }
+        }
+    }
+
+    /// The types of this name and kind in the kernel itself.
+    pub(crate) fn find(&self, name: &str, kind: Kind) -> Vec<TypeId> {
+        let Some(target) = self.types else { return Vec::new() };
+        match self.known.borrow().get(&(name.to_owned(), kind)) {
+            Some(known) => known.clone(),
+            None => target.vmlinux.find(name, kind).collect(),
+        }
     }
 
     /// The kernel's own types, where they are whole; else why they do not tell.
@@ -78,7 +132,7 @@ impl<'k> Kernel<'k> {
     fn enumerators(&self, which: BpfEnum) -> Result<&Enumerators, Lookup<u64>> {
         let btf = self.whole().map_err(Lookup::Unknown)?;
         let name = ENUMS[which as usize].0;
-        let found = self.enums[which as usize].get_or_init(|| read_enum(btf, name));
+        let found = self.enums[which as usize].get_or_init(|| self.read_enum(btf, name));
         found
             .as_ref()
             .ok_or_else(|| Lookup::Absent(format!("no enum {name} in this BTF: the kernel has no such part of BPF")))
@@ -121,9 +175,10 @@ impl<'k> Kernel<'k> {
             Ok(_) => self.types.expect("they are known"),
             Err(why) => return Lookup::Unknown(why),
         };
-        let all = std::iter::once(target.vmlinux).chain(target.modules.iter().map(|module| module.btf));
-        for btf in all {
-            let Some(id) = btf.find(name, Kind::Func).next() else { continue };
+        let of_modules = target.modules.iter();
+        let of_modules = of_modules.filter_map(|module| Some((module.btf, module.btf.find(name, Kind::Func).next()?)));
+        let own = self.find(name, Kind::Func).into_iter().map(|id| (target.vmlinux, id));
+        for (btf, id) in own.chain(of_modules) {
             if let Ok(Type::Func { proto, .. }) = btf.ty(id) {
                 return Lookup::Found(Prototype { btf, proto });
             }
@@ -138,9 +193,22 @@ impl<'k> Kernel<'k> {
     /// Whether the BTF has functions: encoders before pahole 1.16 wrote none, and minimal BTF has none.
     fn has_functions(&self) -> bool {
         // every kernel has it; the cheapest question that tells
-        self.types.is_some_and(|target| {
-            ["schedule", "vfs_read", "kfree"].iter().any(|name| target.vmlinux.find(name, Kind::Func).next().is_some())
-        })
+        EVERY_KERNEL_HAS.iter().any(|name| !self.find(name, Kind::Func).is_empty())
+    }
+
+    fn read_enum(&self, btf: &Btf<'_>, name: &str) -> Option<Enumerators> {
+        let mut found = Enumerators::default();
+        for id in [Kind::Enum, Kind::Enum64].into_iter().flat_map(|kind| self.find(name, kind)) {
+            let Ok(Type::Enum(definition) | Type::Enum64(definition)) = btf.ty(id) else { continue };
+            // __BPF_FUNC_MAX_ID and the like, and masks, are no values of their own
+            let is_one = |name: &str, value: i128| !name.contains("MAX") && (0..1 << 16).contains(&value);
+            let values = definition.values().flatten();
+            for value in values.filter(|value| is_one(value.name, value.value)) {
+                found.by_name.insert(value.name.to_owned(), value.value as u64);
+                found.by_value.entry(value.value as u64).or_insert_with(|| value.name.to_owned());
+            }
+        }
+        (!found.by_name.is_empty()).then_some(found)
     }
 
     /// What became of a function, where that is known.
@@ -150,12 +218,11 @@ impl<'k> Kernel<'k> {
 
     /// A type by name and kind.
     pub(crate) fn has_type(&self, name: &str, kind: Kind) -> Lookup<TypeId> {
-        let btf = match self.whole() {
-            Ok(btf) => btf,
-            Err(why) => return Lookup::Unknown(why),
-        };
-        match btf.find(name, kind).next() {
-            Some(id) => Lookup::Found(id),
+        if let Err(why) = self.whole() {
+            return Lookup::Unknown(why);
+        }
+        match self.find(name, kind).first() {
+            Some(&id) => Lookup::Found(id),
             None => Lookup::Absent(format!("this BTF has no {} {name}", kind_word(kind))),
         }
     }
@@ -172,16 +239,16 @@ impl<'k> Kernel<'k> {
             Err(why) => return Lookup::Unknown(why),
         };
         let typedef = format!("btf_trace_{name}");
-        if let Some(id) = btf.find(&typedef, Kind::Typedef).next()
+        if let Some(&id) = self.find(&typedef, Kind::Typedef).first()
             && let Ok(pointer) = strip_modifiers_typedefs(btf, id)
             && let Ok(Type::Ptr(proto)) = btf.ty(pointer)
         {
             return Lookup::Found(Prototype { btf, proto });
         }
         // since Linux 5.5, e8c423fb31fa ("bpf: Add typecast to raw_tracepoints to help BTF generation")
-        match btf.find("btf_trace_sched_switch", Kind::Typedef).next() {
-            Some(_) => Lookup::Absent(format!("this BTF has no typedef {typedef}")),
-            None => Lookup::Unknown("this kernel's BTF does not list tracepoints (before Linux 5.5)".to_owned()),
+        match self.find(A_TRACEPOINT, Kind::Typedef).is_empty() {
+            false => Lookup::Absent(format!("this BTF has no typedef {typedef}")),
+            true => Lookup::Unknown("this kernel's BTF does not list tracepoints (before Linux 5.5)".to_owned()),
         }
     }
 }
@@ -211,21 +278,4 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::Var => "variable",
         _ => "type",
     }
-}
-
-fn read_enum(btf: &Btf<'_>, name: &str) -> Option<Enumerators> {
-    let mut found = Enumerators::default();
-    for kind in [Kind::Enum, Kind::Enum64] {
-        for id in btf.find(name, kind) {
-            let Ok(Type::Enum(definition)) = btf.ty(id) else { continue };
-            // __BPF_FUNC_MAX_ID and the like, and masks, are no values of their own
-            let is_one = |name: &str, value: u64| !name.contains("MAX") && value < 1 << 16;
-            let values = definition.values().flatten();
-            for value in values.filter(|value| is_one(value.name, value.value as u64)) {
-                found.by_name.insert(value.name.to_owned(), value.value as u64);
-                found.by_value.entry(value.value as u64).or_insert_with(|| value.name.to_owned());
-            }
-        }
-    }
-    (!found.by_name.is_empty()).then_some(found)
 }

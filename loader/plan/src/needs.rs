@@ -7,6 +7,8 @@ use btf::object_file::{Function, ObjectFile, Reference};
 use btf::reach::Reachable;
 use btf::{Btf, Kind, Type, strip_modifiers};
 
+use crate::section::{Attach, SectionKind};
+
 /// A map's definition in `.maps`, as far as it is read off the types (libbpf's `parse_btf_map_def`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapDefinition {
@@ -89,6 +91,42 @@ pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reacha
         }
     }
     uses
+}
+
+/// The names that an object asks the kernel's types for, but for those of its relocations.
+pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
+    let mut names = Vec::new();
+    for kind in object.sections().iter().filter_map(|section| SectionKind::of(&section.name)) {
+        let Some(target) = kind.target else { continue };
+        let event = target.rsplit('/').next().unwrap_or(target);
+        match kind.attach {
+            Attach::Kprobe | Attach::Function => {
+                names.push((target.split('+').next().unwrap_or(target).to_owned(), Kind::Func));
+            }
+            Attach::Lsm => names.push((format!("bpf_lsm_{target}"), Kind::Func)),
+            Attach::Iterator => names.push((format!("bpf_iter_{target}"), Kind::Func)),
+            Attach::Tracepoint | Attach::RawTracepoint | Attach::BtfTracepoint => {
+                names.push((format!("btf_trace_{event}"), Kind::Typedef));
+                names.extend(tracepoint_records(event).map(|record| (record, Kind::Struct)));
+            }
+            _ => {}
+        }
+    }
+    for (section, kind) in [(".ksyms", Kind::Func), (".ksyms", Kind::Var)] {
+        names.extend(extern_section(object, section).into_iter().map(|name| (name, kind)));
+    }
+    // what a program may take an argument for
+    let local = object.btf();
+    let roots: BTreeSet<_> = object.relocations().iter().map(|relocation| relocation.root).collect();
+    let structures = roots.into_iter().filter(|&root| local.kind_of(root) == Ok(Some(Kind::Struct)));
+    let named = structures.filter_map(|root| local.name_of(root).ok());
+    names.extend(named.map(|name| (btf::essential_name(name).to_owned(), Kind::Struct)));
+    names
+}
+
+/// What the record of an event that has a class of its own is called; 3.10 calls it `ftrace_raw_`.
+pub(crate) fn tracepoint_records(event: &str) -> impl Iterator<Item = String> {
+    ["trace_event_raw_", "ftrace_raw_"].into_iter().map(move |prefix| format!("{prefix}{event}"))
 }
 
 /// The maps that an object defines, in the order of its types.

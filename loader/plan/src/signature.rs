@@ -122,7 +122,7 @@ fn points_to(kernel: &Kernel<'_>, prototype: &Prototype<'_>, id: TypeId, structu
 fn begins_with(kernel: &Kernel<'_>, outer: &str, inner: &str) -> bool {
     let Some(target) = kernel.types else { return false };
     let btf = target.vmlinux;
-    let mut open: Vec<TypeId> = btf.find(outer, Kind::Struct).collect();
+    let mut open: Vec<TypeId> = kernel.find(outer, Kind::Struct);
     for _ in 0..16 {
         let Some(id) = open.pop() else { return false };
         let Ok(Type::Struct(found) | Type::Union(found)) = btf.ty(id) else { continue };

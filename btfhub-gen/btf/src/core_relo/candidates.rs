@@ -3,6 +3,9 @@
 //! vmlinux is searched first, and the modules only for what vmlinux has no candidate of: libbpf's
 //! `bpf_core_find_cands`. One pass over the type records finds the candidates of any number of names.
 
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
 use rustc_hash::FxHashMap;
 
 use super::words::kinds_compatible;
@@ -78,12 +81,10 @@ pub struct Candidates {
 impl Candidates {
     /// Searches the target for the local types given by name and kind. Flavours in the names are ignored.
     pub fn search<'n>(target: &Target<'_>, wanted: impl Iterator<Item = (&'n [u8], Kind)>) -> Candidates {
-        let mut filter = Filter::default();
         let mut kinds: Vec<(&[u8], Kind)> = Vec::new();
         for (name, kind) in wanted {
             let essential = &name[..essential_len(name)];
             if !essential.is_empty() {
-                filter.add(essential, kind);
                 kinds.push((essential, kind));
             }
         }
@@ -91,7 +92,7 @@ impl Candidates {
         for &(name, _) in &kinds {
             found.by_name.entry(name.to_vec()).or_default();
         }
-        found.scan(target.vmlinux, Origin::Vmlinux, &filter);
+        found.remember(target.vmlinux, &kinds);
         if target.modules.is_empty() {
             return found;
         }
@@ -104,6 +105,37 @@ impl Candidates {
             }
         }
         found
+    }
+
+    /// The candidates of the kernel itself. What was searched for there before is known; the rest is searched for at once.
+    fn remember(&mut self, btf: &Btf<'_>, kinds: &[(&[u8], Kind)]) {
+        let mut memory = btf.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        // enums of both widths are searched for together
+        let key = |name: &[u8], kind: Kind| (name.to_vec(), if kind.is_enum() { Kind::Enum } else { kind });
+        let mut filter = Filter::default();
+        let mut new = Candidates::default();
+        let mut asked: BTreeSet<(Vec<u8>, Kind)> = BTreeSet::new();
+        for &(name, kind) in kinds {
+            if asked.insert(key(name, kind)) && !memory.contains_key(&key(name, kind)) {
+                filter.add(name, kind);
+                new.by_name.entry(name.to_vec()).or_default();
+            }
+        }
+        if !new.by_name.is_empty() {
+            new.scan(btf, Origin::Vmlinux, &filter);
+        }
+        for (name, kind) in asked {
+            let ids = memory.entry((name.clone(), kind)).or_insert_with(|| {
+                let all = new.by_name.get(&name).map_or(&[][..], Vec::as_slice);
+                let of_kind = |found: &&(Kind, Candidate)| found.0 == kind || found.0.is_enum() && kind.is_enum();
+                all.iter().filter(of_kind).map(|found| (found.0, found.1.id)).collect()
+            });
+            let found = ids.iter().map(|&(kind, id)| (kind, Candidate { origin: Origin::Vmlinux, id }));
+            if let Some(mine) = self.by_name.get_mut(&name) {
+                mine.extend(found);
+                mine.sort_by_key(|found| found.1.id);
+            }
+        }
     }
 
     /// The candidates of a local type, in libbpf's order. The name must be one of those searched for.

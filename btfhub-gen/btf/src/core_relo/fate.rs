@@ -156,28 +156,41 @@ pub fn report(object: &ObjectFile<'_>, target: &Target<'_>, resolutions: &[Resol
         let autoload = is_loaded(&loaded, relo);
         let reached = if autoload { &reached } else { &reached_otherwise };
         let reached = reached.as_ref().is_some_and(|reached| reached.contains(relo.section, relo.insn));
-        let spec = AccessSpec::parse(object.btf(), relo.kind, relo.root, relo.access);
-        let function = relo.function.map(|number| &object.functions()[number]);
-        RelocationFate {
-            kind: relo.kind,
-            access: match &spec {
-                Ok(spec) => spec.display(object.btf()),
-                Err(_) => super::spec::type_name(object.btf(), relo.root),
-            },
-            section: object.sections()[relo.section].name.trim_start_matches('?').to_owned(),
-            function: function.map(|function| function.name.clone()),
-            insn: relo.insn - function.map_or(0, |function| function.start),
-            autoload,
-            found_in: resolution.candidate.map(|candidate| target.name(candidate.origin).to_owned()),
-            line: object.source_line(relo.section, relo.insn).map(|line| OwnedSourceLine {
-                file: line.file.to_owned(),
-                line: line.line,
-                text: line.text.to_owned(),
-            }),
-            fate: fate(object, relo, resolution, result, (spec.as_ref().ok(), reached)),
-        }
+        describe(object, target, relo, resolution, result, (autoload, reached))
     });
     ObjectReport { object: object.name().to_owned(), hash: object.hash(), relocations: relocations.collect() }
+}
+
+/// What becomes of one relocation: `resolution` is its own, `result` what [`relocate`] came to with it. Of the flags, whether a
+/// program that is loaded by default has it, and whether one gets there.
+pub fn describe(
+    object: &ObjectFile<'_>,
+    target: &Target<'_>,
+    relo: &CoreRelo,
+    resolution: &Resolution,
+    result: &Result<bool, Refusal>,
+    (autoload, reached): (bool, bool),
+) -> RelocationFate {
+    let spec = AccessSpec::parse(object.btf(), relo.kind, relo.root, relo.access);
+    let function = relo.function.map(|number| &object.functions()[number]);
+    RelocationFate {
+        kind: relo.kind,
+        access: match &spec {
+            Ok(spec) => spec.display(object.btf()),
+            Err(_) => super::spec::type_name(object.btf(), relo.root),
+        },
+        section: object.sections()[relo.section].name.trim_start_matches('?').to_owned(),
+        function: function.map(|function| function.name.clone()),
+        insn: relo.insn - function.map_or(0, |function| function.start),
+        autoload,
+        found_in: resolution.candidate.map(|candidate| target.name(candidate.origin).to_owned()),
+        line: object.source_line(relo.section, relo.insn).map(|line| OwnedSourceLine {
+            file: line.file.to_owned(),
+            line: line.line,
+            text: line.text.to_owned(),
+        }),
+        fate: fate(object, relo, resolution, result, (spec.as_ref().ok(), reached)),
+    }
 }
 
 fn fate(

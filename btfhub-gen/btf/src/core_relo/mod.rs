@@ -23,7 +23,7 @@ pub(crate) mod words;
 pub(crate) use asked::{Asked, LocalQuestion};
 pub use candidates::{Candidate, Candidates, Module, Origin, Target};
 pub(crate) use compat::Observer;
-pub use fate::{Fate, ObjectReport, OwnedSourceLine, RelocatedCode, RelocationFate, relocate, report};
+pub use fate::{Fate, ObjectReport, OwnedSourceLine, RelocatedCode, RelocationFate, describe, relocate, report};
 pub use kind::CoreReloKind;
 pub(crate) use kind::Family;
 pub use patch::patch;
