@@ -236,8 +236,16 @@ fn outcome(programs: &[(ProgramPlan, Choice)], groups: &[Group]) -> Outcome {
 struct Fates<'k> {
     /// The code of each section after relocation; as it was where the types are not known.
     code: Vec<Vec<btf::insn::Insn>>,
-    /// Where the types are known: them, and by relocation what was found, and what became of the instruction.
-    found: Option<(Target<'k>, Vec<Resolution>, Vec<Result<bool, Refusal>>)>,
+    /// Where the types are known.
+    found: Option<Found<'k>>,
+}
+
+struct Found<'k> {
+    target: Target<'k>,
+    /// By relocation: what was found.
+    resolutions: Vec<Resolution>,
+    /// By relocation: what became of the instruction.
+    results: Vec<Result<bool, Refusal>>,
 }
 
 impl<'k> Fates<'k> {
@@ -249,7 +257,7 @@ impl<'k> Fates<'k> {
         let candidates = core_relo::search_candidates(&target, [object]);
         let resolutions = core_relo::resolve_all(object, &target, &candidates);
         let relocated = core_relo::relocate(object, &resolutions);
-        Fates { code: relocated.sections, found: Some((target, resolutions, relocated.results)) }
+        Fates { code: relocated.sections, found: Some(Found { target, resolutions, results: relocated.results }) }
     }
 }
 
@@ -301,7 +309,7 @@ fn requirements(
     for (name, &weak) in &uses.externs {
         out.push(judge::extern_(kernel, name, config.contains(name), weak));
     }
-    let Some((target, resolutions, results)) = &fates.found else {
+    let Some(Found { target, resolutions, results }) = &fates.found else {
         if !object.relocations().is_empty() {
             let need = Need::Relocations { resolved: 0, guarded: 0 };
             out.push(Requirement::unknown(need, "the kernel's types (BTF) are not known"));

@@ -109,14 +109,21 @@ fn own_btf(kernel: &Kernel<'_>) -> Requirement {
     let answer = kernel.facts.own_btf.clone().or(|| match kernel.facts.config("CONFIG_DEBUG_INFO_BTF") {
         Some(Some(_)) => Answer::Yes,
         Some(None) => Answer::No("CONFIG_DEBUG_INFO_BTF is not set".to_owned()),
-        None => match kernel.facts.kernel_version() {
-            Some(version) if version < (5, 2) => Answer::No("kernels before 5.2 have no BTF of their own".to_owned()),
+        // 5.5, 8580ac9404f6 ("bpf: Process in-kernel BTF"), and vendors' older kernels that have taken it over
+        None => match READ_ITS_TYPES.map(|name| kernel.prototype(name)) {
+            [Lookup::Absent(what), Lookup::Absent(_)] => {
+                Answer::No(format!("{what}: the kernel reads no BTF of its own"))
+            }
             _ => Answer::NotAsked,
         },
     });
     Requirement::of_answer(Need::OwnBtf, answer, "whether the kernel has BTF of its own is not known")
         .remedy("BTF from elsewhere serves relocations, not this kind of program: use a kprobe or tracepoint instead")
 }
+
+/// The functions by which a kernel reads its own BTF; and the structure that programs at functions have.
+pub(crate) const READ_ITS_TYPES: [&str; 2] = ["btf_parse_vmlinux", "bpf_get_btf_vmlinux"];
+pub(crate) const TRAMPOLINE: &str = "bpf_trampoline";
 
 fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
     let need = Need::Feature { feature };
@@ -142,11 +149,15 @@ fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
         }
         (Answer::NotAsked, Feature::Fentry) => {
             let need_arch = kernel.facts.arch.as_deref();
+            // 5.5, fec56f5890d9 ("bpf: Introduce BPF trampoline"), and vendors' older kernels that have taken it over
+            if let Lookup::Absent(what) = kernel.has_type(TRAMPOLINE, Kind::Struct) {
+                return Requirement::unmet(need, what);
+            }
             match (need_arch, kernel.facts.kernel_version()) {
                 (Some("x86_64"), Some(version)) if version >= (5, 5) => {
                     Requirement::met(need, "x86-64 has it since Linux 5.5")
                 }
-                (Some("x86_64" | "arm64"), Some(version)) if version < (5, 5) => {
+                (Some("x86_64" | "arm64"), Some(version)) if version < (5, 5) && kernel.types.is_none() => {
                     Requirement::unmet(need, "Linux has it since 5.5")
                 }
                 // 6.0 brought trampolines, 6.11 the direct calls that stock configurations can have

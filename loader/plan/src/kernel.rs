@@ -10,6 +10,7 @@ use btf::{Btf, Kind, Type, TypeId, strip_modifiers_typedefs};
 use rustc_hash::FxHashMap;
 
 use crate::facts::KernelFacts;
+use crate::judge;
 
 /// A kernel: what is known of it from all sources at hand.
 pub struct Kernel<'k> {
@@ -62,7 +63,13 @@ const A_TRACEPOINT: &str = "btf_trace_sched_switch";
 pub(crate) fn always_asked() -> impl Iterator<Item = (String, Kind)> {
     let enums = ENUMS.iter().map(|(name, _)| ((*name).to_owned(), Kind::Enum));
     let functions = EVERY_KERNEL_HAS.iter().map(|name| ((*name).to_owned(), Kind::Func));
-    enums.chain(functions).chain([(A_TRACEPOINT.to_owned(), Kind::Typedef)])
+    let of_features = [
+        (A_TRACEPOINT, Kind::Typedef),
+        (judge::READ_ITS_TYPES[0], Kind::Func),
+        (judge::READ_ITS_TYPES[1], Kind::Func),
+        (judge::TRAMPOLINE, Kind::Struct),
+    ];
+    enums.chain(functions).chain(of_features.map(|(name, kind)| (name.to_owned(), kind)))
 }
 
 /// What a look-up among the kernel's types finds.
