@@ -13,43 +13,6 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct task_struct___pre514 {
-	volatile long state;
-};
-
-struct task_struct___pre516 {
-	unsigned int cpu;
-};
-
-struct task_struct___pre55 {
-	__u64 real_start_time;
-};
-
-struct timespec {
-	long tv_sec;
-	long tv_nsec;
-};
-
-struct task_struct___pre317 {
-	struct timespec real_start_time;
-};
-
-union kernfs_node_id {
-	__u64 id;
-};
-
-struct kernfs_node___pre55 {
-	union kernfs_node_id id;
-};
-
-struct mm_rss_stat {
-	atomic_long_t count[4];
-};
-
-struct mm_struct___pre62 {
-	struct mm_rss_stat rss_stat;
-};
-
 struct net___pre319 {
 	unsigned int proc_inum;
 };
@@ -64,18 +27,6 @@ struct sock___pre44 {
 
 struct net_device___pre41 {
 	struct net *nd_net;
-};
-
-struct inet_sock___pre66 {
-	__u8 transparent : 1;
-};
-
-struct inet_sock___since66 {
-	unsigned long inet_flags;
-};
-
-struct tcp_sock___pre315 {
-	__u32 srtt;
 };
 
 struct rtt_meas {
@@ -103,32 +54,6 @@ struct tcp_sock___since49 {
 
 struct bpf_sock_ops___since510 {
 	__u32 skb_len;
-};
-
-struct sk_buff___pre315 {
-	__u32 rxhash;
-};
-
-struct sk_buff___since315 {
-	__u32 hash;
-};
-
-union ktime {
-	__s64 tv64;
-};
-
-struct sk_buff___pre410 {
-	union ktime tstamp;
-};
-
-typedef __s64 ktime_t;
-
-struct sk_buff___since410 {
-	ktime_t tstamp;
-};
-
-struct net_device___since612 {
-	unsigned long lltx : 1;
 };
 
 /* As far as the first three arguments of functions, at their true places: arch/x86/include/asm/ptrace.h. */
@@ -234,35 +159,6 @@ static __always_inline bool compat_sock_is_done(const struct sock *sk)
 	return (flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
 }
 
-/* 4.10, 86741ec25462 ("net: core: Add a UID field to struct sock."). All bits set where unknown. */
-static __always_inline __u32 compat_sock_uid(const struct sock *sk)
-{
-	if (bpf_core_field_exists(sk->sk_uid.val))
-		return BPF_CORE_READ(sk, sk_uid.val);
-	return ~0U;
-}
-
-/* 6.6, 4bd0623f04ee ("inet: move inet->transparent to inet->inet_flags"): INET_FLAGS_TRANSPARENT is bit 15. */
-static __always_inline __u8 compat_inet_transparent(const struct inet_sock *inet)
-{
-	const struct inet_sock___pre66 *old = (const void *)inet;
-	const struct inet_sock___since66 *now = (const void *)inet;
-
-	if (bpf_core_field_exists(old->transparent))
-		return BPF_CORE_READ_BITFIELD_PROBED(old, transparent);
-	if (bpf_core_field_exists(now->inet_flags))
-		return (BPF_CORE_READ(now, inet_flags) >> 15) & 1;
-	return 0;
-}
-
-/* 3.15, 740b0f1841f6 ("tcp: switch rtt estimations to usec resolution"). Microseconds; 0 before. */
-static __always_inline __u32 compat_tcp_srtt_us(const struct tcp_sock *tp)
-{
-	if (bpf_core_field_exists(tp->srtt_us))
-		return BPF_CORE_READ(tp, srtt_us) >> 3;
-	return 0;
-}
-
 /*
  * 4.9, 6403389211e1 ("tcp: use windowed min filter library for TCP min_rtt estimation"); from 4.4 on, f672258391b4
  * ("tcp: track min RTT using windowed min-filter"), an array. Microseconds; 0 where the kernel does not keep it.
@@ -293,62 +189,10 @@ static __always_inline bool compat_tcp_has_gap(const struct tcp_sock *tp)
 	return 0;
 }
 
-/* 4.1, 0df48c26d841 ("tcp: add tcpi_bytes_acked to tcp_info"). */
-static __always_inline __u64 compat_tcp_bytes_acked(const struct tcp_sock *tp)
-{
-	if (bpf_core_field_exists(tp->bytes_acked))
-		return BPF_CORE_READ(tp, bytes_acked);
-	return 0;
-}
-
-/* 4.1, bdd1f9edacb5 ("tcp: add tcpi_bytes_received to tcp_info"). */
-static __always_inline __u64 compat_tcp_bytes_received(const struct tcp_sock *tp)
-{
-	if (bpf_core_field_exists(tp->bytes_received))
-		return BPF_CORE_READ(tp, bytes_received);
-	return 0;
-}
-
-/* 3.15, 61b905da33ae ("net: Rename skb->rxhash to skb->hash"). */
-static __always_inline __u32 compat_skb_hash(const struct sk_buff *skb)
-{
-	const struct sk_buff___since315 *now = (const void *)skb;
-	const struct sk_buff___pre315 *old = (const void *)skb;
-
-	if (bpf_core_field_exists(now->hash))
-		return BPF_CORE_READ(now, hash);
-	if (bpf_core_field_exists(old->rxhash))
-		return BPF_CORE_READ(old, rxhash);
-	return 0;
-}
-
-/* 4.10, 2456e8553544 ("ktime: Get rid of the union"). Nanoseconds. */
-static __always_inline __s64 compat_skb_tstamp(const struct sk_buff *skb)
-{
-	const struct sk_buff___since410 *now = (const void *)skb;
-	const struct sk_buff___pre410 *old = (const void *)skb;
-
-	if (bpf_core_field_exists(old->tstamp.tv64))
-		return BPF_CORE_READ(old, tstamp.tv64);
-	if (bpf_core_field_exists(now->tstamp))
-		return BPF_CORE_READ(now, tstamp);
-	return 0;
-}
-
 /* 16 bits wide since 3.11, 1a37e412a022 ("net: Use 16bits for *_headers fields of struct skbuff"), 32 before. */
 static __always_inline __u32 compat_skb_network_header(const struct sk_buff *skb)
 {
 	return BPF_CORE_READ_BITFIELD_PROBED(skb, network_header);
-}
-
-/* 6.12, 00d066a4d4ed ("netdev_features: convert NETIF_F_LLTX to dev->lltx"). */
-static __always_inline __u8 compat_device_lltx(const struct net_device *dev)
-{
-	const struct net_device___since612 *now = (const void *)dev;
-
-	if (bpf_core_field_exists(now->lltx))
-		return BPF_CORE_READ_BITFIELD_PROBED(now, lltx);
-	return 0;
 }
 
 /*
@@ -396,96 +240,6 @@ static __always_inline bool compat_device_has_lower(const struct net_device *dev
 	adjacent = (const void *)first - bpf_core_field_offset(struct netdev_adjacent, list);
 	return compat_net_inum(compat_device_net(BPF_CORE_READ(adjacent, dev))) ==
 	       compat_net_inum(compat_device_net(dev));
-}
-
-/* 5.14, 2f064a59a11f ("sched: Change task_struct::state"). */
-static __always_inline __u64 compat_task_state(const struct task_struct *task)
-{
-	const struct task_struct___pre514 *old = (const void *)task;
-
-	if (bpf_core_field_exists(task->__state))
-		return BPF_CORE_READ(task, __state);
-	if (bpf_core_field_exists(old->state))
-		return BPF_CORE_READ(old, state);
-	return 0;
-}
-
-/*
- * 5.16, bcf9033e5449 ("sched: move CPU field back into thread_info if THREAD_INFO_IN_TASK=y"). Before 4.9 it is
- * on the kernel stack. All bits set where unknown.
- */
-static __always_inline __u32 compat_task_cpu(const struct task_struct *task)
-{
-	const struct task_struct___pre516 *old = (const void *)task;
-
-	if (bpf_core_field_exists(old->cpu))
-		return BPF_CORE_READ(old, cpu);
-	if (bpf_core_field_exists(task->thread_info.cpu))
-		return BPF_CORE_READ(task, thread_info.cpu);
-	return ~0U;
-}
-
-/*
- * 5.5, cf25e24db61c ("time: Rename tsk->real_start_time to ->start_boottime"); nanoseconds since 3.17, 57e0be041d9e
- * ("sched: Make task->real_start_time nanoseconds based").
- */
-static __always_inline __u64 compat_task_start(const struct task_struct *task)
-{
-	const struct task_struct___pre55 *renamed = (const void *)task;
-	const struct task_struct___pre317 *old = (const void *)task;
-
-	if (bpf_core_field_exists(task->start_boottime))
-		return BPF_CORE_READ(task, start_boottime);
-	if (bpf_core_field_exists(old->real_start_time.tv_sec))
-		return BPF_CORE_READ(old, real_start_time.tv_sec) * 1000000000ULL +
-		       BPF_CORE_READ(old, real_start_time.tv_nsec);
-	if (bpf_core_field_exists(renamed->real_start_time))
-		return BPF_CORE_READ(renamed, real_start_time);
-	return 0;
-}
-
-/*
- * The task's cgroup in the unified hierarchy, 0 where there is none. 5.5, 67c0496e87d1 ("kernfs: convert kernfs_node->id
- * from union kernfs_node_id to u64"); css_set.dfl_cgrp since 4.2.
- */
-static __always_inline __u64 compat_task_cgroup(const struct task_struct *task)
-{
-	const struct kernfs_node___pre55 *old;
-	const struct kernfs_node *node;
-
-	if (!bpf_core_field_exists(struct css_set, dfl_cgrp) || !bpf_core_field_exists(struct cgroup, kn))
-		return 0;
-	node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-	old = (const void *)node;
-	if (bpf_core_field_exists(old->id.id))
-		return BPF_CORE_READ(old, id.id);
-	if (bpf_core_field_exists(node->id))
-		return BPF_CORE_READ(node, id);
-	return 0;
-}
-
-/*
- * Anonymous pages of the task's memory. 6.2, f1a7941243c1 ("mm: convert mm's rss stats into percpu_counter"), which
- * is exact to a batch only.
- */
-static __always_inline __s64 compat_mm_anonymous_pages(const struct mm_struct *mm)
-{
-	const struct mm_struct___pre62 *old = (const void *)mm;
-
-	if (bpf_core_field_exists(mm->rss_stat[MM_ANONPAGES].count))
-		return BPF_CORE_READ(mm, rss_stat[MM_ANONPAGES].count);
-	if (bpf_core_field_exists(old->rss_stat.count[MM_ANONPAGES].counter))
-		return BPF_CORE_READ(old, rss_stat.count[MM_ANONPAGES].counter);
-	return 0;
-}
-
-/* 3.12, c2b1df2eb420 ("Rename nsproxy.pid_ns to nsproxy.pid_ns_for_children"); the number as compat_net_inum(). */
-static __always_inline __u32 compat_task_pid_ns(const struct task_struct *task)
-{
-	if (!bpf_core_field_exists(struct nsproxy, pid_ns_for_children) ||
-	    !bpf_core_field_exists(struct pid_namespace, ns.inum))
-		return 0;
-	return BPF_CORE_READ(task, nsproxy, pid_ns_for_children, ns.inum);
 }
 
 #endif

@@ -64,7 +64,6 @@ enum {
 	TCP_FLAG_ACK = 0x10,
 	TASK_COMM_LEN = 16,
 	IFNAMSIZ = 16,
-	TCP_CA_NAME_MAX = 16,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -106,35 +105,9 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
-typedef struct {
-	__u32 val;
-} kuid_t;
-
 struct sock {
 	struct sock_common __sk_common;
-	int sk_sndbuf;
-	int sk_wmem_queued;
-	__u32 sk_mark;
-	kuid_t sk_uid;
 	__u16 sk_protocol;
-	__u8 sk_userlocks : 4;
-};
-
-struct inet_sock {
-	struct sock sk;
-	__be16 inet_sport;
-	__u8 tos;
-};
-
-struct tcp_congestion_ops {
-	char name[TCP_CA_NAME_MAX];
-};
-
-struct inet_connection_sock {
-	struct inet_sock icsk_inet;
-	const struct tcp_congestion_ops *icsk_ca_ops;
-	__u8 icsk_ca_state : 5;
-	__u8 icsk_retransmits;
 };
 
 struct minmax_sample {
@@ -146,22 +119,13 @@ struct minmax {
 };
 
 struct tcp_sock {
-	struct inet_connection_sock inet_conn;
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 write_seq;
-	__u32 srtt_us;
 	struct minmax rtt_min;
 	__u32 mss_cache;
-	__u32 snd_cwnd;
-	__u32 packets_out;
-	__u32 retrans_out;
 	__u32 total_retrans;
-	__u32 reordering;
-	__u64 bytes_acked;
-	__u64 bytes_received;
-	__u8 nonagle : 4;
 };
 
 struct list_head {
@@ -178,7 +142,6 @@ struct tcp_skb_cb {
 struct net_device {
 	char name[IFNAMSIZ];
 	int ifindex;
-	unsigned int mtu;
 	possible_net_t nd_net;
 	struct {
 		struct list_head lower;
@@ -195,13 +158,9 @@ struct sk_buff {
 	struct net_device *dev;
 	char cb[48];
 	unsigned int len;
-	unsigned int data_len;
-	__u8 pkt_type : 3;
 	__u8 cloned : 1;
 	__be16 protocol;
-	__u32 mark;
 	int skb_iif;
-	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;
 	unsigned char *data;
@@ -251,66 +210,10 @@ struct icmp6hdr {
 	} icmp6_dataun;
 };
 
-struct sched_entity {
-	__u64 sum_exec_runtime;
-};
-
-struct thread_info {
-	__u32 cpu;
-};
-
-struct pid_namespace {
-	struct ns_common ns;
-};
-
-struct nsproxy {
-	struct net *net_ns;
-	struct pid_namespace *pid_ns_for_children;
-};
-
-struct kernfs_node {
-	__u64 id;
-};
-
-struct cgroup {
-	struct kernfs_node *kn;
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
-typedef struct {
-	long counter;
-} atomic_long_t;
-
-struct percpu_counter {
-	__s64 count;
-};
-
-struct mm_struct {
-	unsigned long total_vm;
-	struct percpu_counter rss_stat[4];
-};
-
 struct task_struct {
-	struct thread_info thread_info;
-	unsigned int __state;
-	int on_cpu;
-	int prio;
-	int static_prio;
-	struct sched_entity se;
-	struct mm_struct *mm;
-	unsigned int in_execve : 1;
 	int pid;
 	int tgid;
-	struct task_struct *real_parent;
-	unsigned long nvcsw;
-	unsigned long nivcsw;
-	__u64 start_boottime;
 	char comm[TASK_COMM_LEN];
-	struct nsproxy *nsproxy;
-	struct css_set *cgroups;
 };
 
 #pragma clang attribute pop
@@ -318,8 +221,6 @@ struct task_struct {
 /* include/net/dropreason-core.h: only the names count, the values are the target's. */
 enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED = 1,
-	SKB_DROP_REASON_NETFILTER_DROP = 2,
-	SKB_DROP_REASON_ICMP_CSUM = 3,
 	SKB_DROP_REASON_NO_SOCKET = 4,
 	SKB_DROP_REASON_SOCKET_FILTER = 5,
 	SKB_DROP_REASON_SOCKET_RCVBUFF = 6,
@@ -329,7 +230,6 @@ enum skb_drop_reason {
 /* include/uapi/linux/bpf.h: likewise. */
 enum bpf_func_id {
 	BPF_FUNC_ktime_get_boot_ns = 125,
-	BPF_FUNC_get_current_cgroup_id = 80,
 	BPF_FUNC_ringbuf_output = 130,
 	BPF_FUNC_skc_to_tcp_sock = 137,
 };
@@ -341,12 +241,6 @@ enum bpf_cmd {
 enum sock_flags {
 	SOCK_DEAD,
 	SOCK_DONE,
-};
-
-/* include/linux/mm_types_task.h: likewise. */
-enum {
-	MM_FILEPAGES,
-	MM_ANONPAGES,
 };
 
 #endif

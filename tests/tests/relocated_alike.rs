@@ -1,5 +1,5 @@
-//! libbpf relocates the project's objects to the same instructions with the BTF made here as with the BTF that the kernel
-//! was built with: what BTF is for.
+//! libbpf relocates the project's objects, and one with every kind of relocation, to the same instructions with the BTF made
+//! here as with the BTF that the kernel was built with: what BTF is for.
 //!
 //! Needs root (libbpf creates an object's maps before it relocates), clang, libbpf and kernels in the cache:
 //! `cargo xtask test --kernels`. `LCC_KERNELS="6.1-amd64 6.12-amd64"` restricts it to these.
@@ -63,12 +63,19 @@ fn root_libbpf_relocates_with_our_btf_as_with_the_kernels_own() {
         "cc with libbpf"
     );
     let mut objects = Vec::new();
-    for name in ["tcpconn", "pingpath", "sched"] {
-        let object = folder.path().join(name).with_extension("bpf.o");
-        let source = project().join("bpf/standin").join(format!("{name}.bpf.c"));
+    for source in ["bpf/tcprt/tcprt.bpf.c", "bpf/pingtrace/pingtrace.bpf.c", "tests/tests/fixtures/relocations.bpf.c"] {
+        let source = project().join(source);
+        let name = source.file_stem().expect("a file").to_string_lossy().into_owned();
+        let object = folder.path().join(&name).with_extension("o");
         let headers = project().join("bpf");
         let mut clang = Command::new("clang");
-        clang.args(["-target", "bpf", "-g", "-O2", "-I"]).arg(headers).arg("-c").arg(source).arg("-o").arg(&object);
+        clang
+            .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-I"])
+            .arg(headers)
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(&object);
         assert!(run(clang.args(["-idirafter", "/usr/include/x86_64-linux-gnu"])), "clang {name}");
         objects.push(object);
     }

@@ -148,7 +148,8 @@ fn generate(programs: &Programs, full: &Path, objects: &[PathBuf], jobs: usize, 
     for object in objects {
         command.arg("--obj").arg(object);
     }
-    measure(&mut command, &[0])
+    // 1: a relocation has no answer in the oldest of these kernels, and what works there does not need it
+    measure(&mut command, &[0, 1])
 }
 
 /// bpftool on each kernel, `jobs` at a time; the CPU times are added up.
