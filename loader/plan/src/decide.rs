@@ -116,7 +116,7 @@ pub enum Reason {
 pub struct Hints {
     /// What they are to the object; goes before its tags.
     pub choices: Vec<(String, Choice)>,
-    /// What the kernel refused: the program, what was tried (`load`, `attach`), and the kernel's words.
+    /// What was refused: the program, what was tried (`load`, `attach`, `resolve`), and the kernel's words or the resolver's.
     pub refused: Vec<(String, &'static str, String)>,
 }
 

@@ -16,6 +16,8 @@ pub mod alternatives;
 mod arguments;
 mod callers;
 mod decide;
+#[cfg(test)]
+mod documented;
 pub mod facts;
 mod judge;
 mod kernel;

@@ -45,7 +45,7 @@ pub enum Need {
     },
     /// What the program is attached to.
     Target {
-        /// What kind of thing: `function`, `tracepoint`, `security hook`, `iterator`.
+        /// What kind of thing: `function`, `modifiable function`, `tracepoint`, `security hook`, `iterator`.
         kind: &'static str,
         /// Its name.
         name: String,
@@ -108,7 +108,7 @@ pub enum Need {
     },
     /// That the kernel takes it, which was tried.
     Consent {
-        /// What was tried: `load`, `attach`.
+        /// What was tried: `load`, `attach`; `resolve`, the place of a function in a user's file.
         stage: &'static str,
     },
     /// A capability of the process.
