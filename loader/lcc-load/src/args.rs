@@ -42,17 +42,17 @@ pub enum Command {
         /// The folder in a BPF file system
         folder: PathBuf,
     },
-    /// Write a manual page for the program and for each subcommand
-    #[command(hide = true)]
-    Man {
-        /// Where to
-        folder: PathBuf,
-    },
     /// Print a shell's completions
     #[command(hide = true)]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
     },
 }
 

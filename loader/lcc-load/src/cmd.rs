@@ -1,5 +1,6 @@
 //! The subcommands: each calls the library, and prints.
 
+mod man;
 mod plan;
 mod run;
 mod verify;
@@ -11,7 +12,6 @@ use std::process::ExitCode;
 use ::plan::{KernelFacts, Outcome, Plan};
 use anyhow::{Context, Result};
 use btf::object_file::ObjectFile;
-use clap::CommandFactory;
 
 use crate::args::{Args, Command, Telling};
 
@@ -32,17 +32,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
             loader::unpin(&folder)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man { folder } => {
-            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-            clap_mangen::generate_to(Args::command(), &folder).with_context(|| folder.display().to_string())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "lcc-load", &mut text);
-            print(String::from_utf8_lossy(&text).trim_end())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { shell } => man::completions(shell),
+        Command::Man { folder } => man::pages(&folder),
     }
 }
 
