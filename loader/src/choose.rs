@@ -5,7 +5,7 @@
 //! | 1 | a path that the caller gives, or `LCC_BTF` | taken, or an error: it was asked for |
 //! | 2 | the kernel's own, `/sys/kernel/btf/vmlinux` | the only one that fentry and the like can use |
 //! | 3 | packs, given or embedded, by distribution, version, architecture and release | exactly; a near release only when asked for |
-//! | 4 | a folder in BTFHub's layout | the same |
+//! | 4 | a folder in BTFHub's layout | exactly |
 //!
 //! Minimal BTF says which questions it answers ([`btf::coverage`]); where the object asks others, it is passed over: a field
 //! would seem absent that is not.
@@ -34,7 +34,7 @@ pub struct Places {
     pub packs: Vec<(String, Vec<u8>)>,
     /// Folders in BTFHub's layout, `<distro>/<version>/<arch>/<release>.btf`.
     pub folders: Vec<PathBuf>,
-    /// Whether another release of the same distribution, version and architecture may serve.
+    /// Whether a pack's BTF of another release of the same distribution, version and architecture may serve.
     pub near: bool,
 }
 

@@ -339,7 +339,8 @@ lcc_code lcc_session_poll(lcc_session *session,
                           uint64_t *heard);
 
 /**
- * How many events of a stream were lost since it is listened to: sent, and not heard because the buffer was full.
+ * How many events of a stream were lost since it was loaded: sent, and not heard because the buffer was full, or nobody
+ * listened.
  */
 lcc_code lcc_session_lost(lcc_session *session,
                           const char *stream,

@@ -274,7 +274,8 @@ pub unsafe extern "C" fn lcc_session_poll(session: *mut lcc_session, millisecond
     }
 }
 
-/// How many events of a stream were lost since it is listened to: sent, and not heard because the buffer was full.
+/// How many events of a stream were lost since it was loaded: sent, and not heard because the buffer was full, or nobody
+/// listened.
 ///
 /// # Safety
 /// The session is one of lcc_loader_load(), the stream a string; `lost` can be written.
