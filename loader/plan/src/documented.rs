@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::successors;
-use std::path::Path;
 
 use serde_json::Value;
 
@@ -224,35 +223,42 @@ fn words(value: &Value, out: &mut BTreeSet<String>) {
     }
 }
 
-#[track_caller]
-fn check_golden<T: serde::Serialize>(name: &str, values: &[T]) {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = here.join("tests/golden").join(name);
-    let text = serde_json::to_string_pretty(values).unwrap() + "\n";
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &text).unwrap();
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_golden<T: serde::Serialize>(name: &str, values: &[T]) {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = here.join("tests/golden").join(name);
+        let text = serde_json::to_string_pretty(values).unwrap() + "\n";
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(expected == text, "{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{text}", path.display());
+
+        let mut known = BTreeSet::new();
+        words(&serde_json::from_str(&text).unwrap(), &mut known);
+        assert!(known.len() > 20, "{known:?}");
+        let document = std::fs::read_to_string(here.join("../../docs/loader.md")).unwrap();
+        let missing: Vec<_> = known.iter().filter(|word| !document.contains(&format!("`{word}`"))).collect();
+        assert!(missing.is_empty(), "docs/loader.md does not say what these are: {missing:?}");
     }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == text, "{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{text}", path.display());
 
-    let mut known = BTreeSet::new();
-    words(&serde_json::from_str(&text).unwrap(), &mut known);
-    assert!(known.len() > 20, "{known:?}");
-    let document = std::fs::read_to_string(here.join("../../docs/loader.md")).unwrap();
-    let missing: Vec<_> = known.iter().filter(|word| !document.contains(&format!("`{word}`"))).collect();
-    assert!(missing.is_empty(), "docs/loader.md does not say what these are: {missing:?}");
-}
+    #[test]
+    fn the_json_of_a_plan_is_stable_and_documented() {
+        check_golden("plan.json", &one_of_each_plan());
+    }
 
-#[test]
-fn the_json_of_a_plan_is_stable_and_documented() {
-    check_golden("plan.json", &one_of_each_plan());
-}
-
-#[test]
-fn the_json_of_facts_is_stable_and_documented() {
-    check_golden("facts.json", &one_of_each_facts());
-    for facts in one_of_each_facts() {
-        let text = serde_json::to_string(&facts).unwrap();
-        assert_eq!(serde_json::from_str::<KernelFacts>(&text).unwrap(), facts);
+    #[test]
+    fn the_json_of_facts_is_stable_and_documented() {
+        check_golden("facts.json", &one_of_each_facts());
+        for facts in one_of_each_facts() {
+            let text = serde_json::to_string(&facts).unwrap();
+            assert_eq!(serde_json::from_str::<KernelFacts>(&text).unwrap(), facts);
+        }
     }
 }
