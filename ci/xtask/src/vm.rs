@@ -99,6 +99,16 @@ fn report(release: &str, result: &Value, quiet: bool) -> bool {
 
 /// The object with a program of every kind, and the project's own.
 fn default_objects() -> Result<Vec<PathBuf>> {
+    let mut objects = crate::objects::build()?;
+    objects.insert(0, zoo()?);
+    Ok(objects)
+}
+
+/// Compiles the object with a program of every kind.
+///
+/// # Errors
+/// clang failed.
+pub(crate) fn zoo() -> Result<PathBuf> {
     let root = workspace::root()?;
     let zoo = workspace::create(workspace::target()?.join("vm"))?.join("zoo.bpf.o");
     process::run(
@@ -107,9 +117,7 @@ fn default_objects() -> Result<Vec<PathBuf>> {
             .args(["-c", "loader/lcc-load/tests/fixtures/zoo.bpf.c", "-o"])
             .arg(&zoo),
     )?;
-    let mut objects = crate::objects::build()?;
-    objects.insert(0, zoo);
-    Ok(objects)
+    Ok(zoo)
 }
 
 /// Builds the guest as a program that needs no other file.

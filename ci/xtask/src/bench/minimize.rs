@@ -101,7 +101,7 @@ fn renew(folder: &Path) -> Result<()> {
 }
 
 /// Unpacks every archive below `archives` to `<same path>.btf` below `to`.
-fn unpack(archives: &Path, to: &Path) -> Result<Vec<Kernel>> {
+pub(super) fn unpack(archives: &Path, to: &Path) -> Result<Vec<Kernel>> {
     const ENDING: &str = ".btf.tar.xz";
     let mut kernels = Vec::new();
     for archive in files_below(archives)? {

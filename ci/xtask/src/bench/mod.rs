@@ -5,11 +5,15 @@
 //! BTFHub archives ───────> minimize  one lcc-btf gen for all kernels, bpftool for each: wall, sizes, same results?
 //! BTF files ─────────────> open      this project's reader, btf-rs
 //! both, whole and minimal > pack     compressions: size, time to write, time to read one kernel's
+//! the running kernel ────> load      loading by a plan, libbpf alone: from the object's bytes to attached
+//! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
 //! ```
 //!
 //! Contenders take turns, so that whatever else the machine does hits them alike; the least and the median are shown.
 
+mod check;
 mod encode;
+mod load;
 mod measure;
 mod minimize;
 mod open;
@@ -51,7 +55,12 @@ enum Part {
     Minimize,
     Open,
     Pack,
+    Load,
+    Check,
 }
+
+/// Processes for a repetition: what takes milliseconds is measured more often.
+const LOADS: usize = 10;
 
 /// The programs that are measured.
 pub(crate) struct Programs {
@@ -59,6 +68,7 @@ pub(crate) struct Programs {
     pub(crate) gimli_walk: PathBuf,
     pub(crate) open_find: PathBuf,
     pub(crate) compress_pack: PathBuf,
+    pub(crate) load_cost: PathBuf,
     pub(crate) paholes: Vec<Pahole>,
     /// The system's and newer ones, with their versions.
     pub(crate) bpftools: Vec<(String, PathBuf)>,
@@ -115,11 +125,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if wants(Part::Pack) {
         let mut inputs: Vec<PathBuf> = cached.iter().map(|kernel| kernel.vmlinux.clone()).collect();
-        inputs.extend(Some(archives).filter(|folder| folder.is_dir()));
+        inputs.extend(Some(archives.clone()).filter(|folder| folder.is_dir()));
         if inputs.is_empty() {
             bail!("no kernel to make a pack of; `cargo xtask kernels` fetches them, see also --btfhub");
         }
         show(pack::table(&programs, &inputs, &objects, args.repetitions, scratch.path())?);
+    }
+
+    if wants(Part::Load) {
+        show(load::table(&programs.load_cost, &objects, LOADS * args.repetitions)?);
+    }
+    if wants(Part::Check) {
+        if archives.is_dir() {
+            let mut three = objects.clone();
+            three.push(crate::vm::zoo()?);
+            show(check::table(&programs.lcc_btf, &archives, &three, args.repetitions, scratch.path())?);
+        } else {
+            eprintln!("bench: check: skipped, {} does not exist; see --btfhub", archives.display());
+        }
     }
 
     if let Some(path) = &args.json {
@@ -143,6 +166,7 @@ fn build() -> Result<Programs> {
     cargo::build_release(&["--package", "dwarf", "--example", "gimli_walk"])?;
     cargo::build_release(&["--package", "btf", "--example", "open_find"])?;
     cargo::build_release(&["--package", "pack", "--example", "compress_pack"])?;
+    cargo::build_release(&["--package", "lcc-loader", "--example", "load_cost"])?;
     let release = workspace::target()?.join("release");
     let mut paholes = Vec::new();
     let mut bpftools = Vec::new();
@@ -163,6 +187,7 @@ fn build() -> Result<Programs> {
         gimli_walk: release.join("examples/gimli_walk"),
         open_find: release.join("examples/open_find"),
         compress_pack: release.join("examples/compress_pack"),
+        load_cost: release.join("examples/load_cost"),
         paholes,
         bpftools,
     })
