@@ -193,6 +193,7 @@ fn checked(
     objects: &[ObjectFile<'_>],
 ) -> CheckedKernel {
     let kernel_of = Kernel::new(facts, Some(Target::kernel(types)), surface);
+    plan::prepare(&kernel_of, objects);
     let plans = objects.iter().map(|object| plan::plan(object, &kernel_of, &Hints::default())).collect();
     CheckedKernel { kernel, input, surface: surface.is_some(), plans }
 }

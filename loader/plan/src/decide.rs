@@ -120,9 +120,15 @@ pub struct Hints {
     pub refused: Vec<(String, &'static str, String)>,
 }
 
+/// Looks up at once what the plans of several objects will ask a kernel's types for. That is most of their cost where the
+/// types are whole; each plan would else do it for itself.
+pub fn prepare<'o, 'a: 'o>(kernel: &Kernel<'_>, objects: impl IntoIterator<Item = &'o ObjectFile<'a>>) {
+    kernel.look_up(crate::kernel::always_asked().chain(objects.into_iter().flat_map(needs::names)));
+}
+
 /// Makes the plan.
 pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan {
-    kernel.look_up(crate::kernel::always_asked().chain(needs::names(object)));
+    prepare(kernel, [object]);
     let mut maps = needs::maps(object);
     let tags = needs::function_tags(object);
     let fates = Fates::of(object, kernel);

@@ -93,7 +93,7 @@ pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reacha
     uses
 }
 
-/// The names that an object asks the kernel's types for, but for those of its relocations.
+/// The names that an object asks the kernel's types for, with those of its relocations.
 pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
     let mut names = Vec::new();
     for kind in object.sections().iter().filter_map(|section| SectionKind::of(&section.name)) {
@@ -115,12 +115,12 @@ pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
     for (section, kind) in [(".ksyms", Kind::Func), (".ksyms", Kind::Var)] {
         names.extend(extern_section(object, section).into_iter().map(|name| (name, kind)));
     }
-    // what a program may take an argument for
+    // what relocations begin at, and what a program may take an argument for
     let local = object.btf();
     let roots: BTreeSet<_> = object.relocations().iter().map(|relocation| relocation.root).collect();
-    let structures = roots.into_iter().filter(|&root| local.kind_of(root) == Ok(Some(Kind::Struct)));
-    let named = structures.filter_map(|root| local.name_of(root).ok());
-    names.extend(named.map(|name| (btf::essential_name(name).to_owned(), Kind::Struct)));
+    let named = |root| Some((local.name_of(root).ok()?, local.kind_of(root).ok()??));
+    let named = roots.into_iter().filter_map(named).filter(|(name, _)| !name.is_empty());
+    names.extend(named.map(|(name, kind)| (btf::essential_name(name).to_owned(), kind)));
     names
 }
 

@@ -16,10 +16,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// One kernel's BTF: in full, and where each program's minimal BTF for it goes.
-struct Kernel {
+pub(super) struct Kernel {
     /// The archive's name without its endings.
-    release: String,
-    full: PathBuf,
+    pub(super) release: String,
+    pub(super) full: PathBuf,
 }
 
 /// Measures and compares.
