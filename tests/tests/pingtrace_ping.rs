@@ -322,7 +322,7 @@ fn root_a_delay_is_told_where_it_is() {
             ping(Some(&left), &["-c", "4", "-i", "0.06", "-w", "20", "10.77.2.2"])
         });
         assert!(host.set_queue(device, None));
-        // a queue's timer may interrupt a process on top of which a sandbox runs no BPF programs (ARCHITECTURE.md): that
+        // a queue's timer may interrupt a process on top of which a sandbox runs no BPF programs (docs/pingtrace.md): that
         // ping's events are not there, or not whole
         let is_seen = |sequence| {
             let is_its = |event: &&Event| event.sequence == sequence && event.netns == left.inum();
