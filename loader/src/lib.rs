@@ -37,6 +37,7 @@ mod attempt;
 pub mod cause;
 pub mod choose;
 pub mod configuration;
+pub mod embedded;
 mod open;
 mod pins;
 mod probe;

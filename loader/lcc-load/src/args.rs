@@ -17,7 +17,11 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print what is known of this kernel, as JSON: what it says of itself, and what was tried out
-    Facts,
+    Facts {
+        /// With the kernel's types in it: all that `plan --facts` needs elsewhere, some megabytes
+        #[arg(long)]
+        with_btf: bool,
+    },
     /// Print the plan of an object, and load nothing.
     ///
     /// Exit status: 0 all that the object needs works as far as is known, 1 it does not, 2 an error.
@@ -64,7 +68,7 @@ pub struct Plan {
     /// What is known of the kernel, as `lcc-load facts` printed it; else this machine's
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,
-    /// The kernel's BTF, raw or in an ELF file; else this machine's, or none where the facts are another kernel's
+    /// The kernel's BTF, raw or in an ELF file; else that of the facts, or this machine's where no other kernel is meant
     #[arg(long, visible_alias = "kernel", value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// How it is told.

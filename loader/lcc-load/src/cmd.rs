@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ::plan::{KernelFacts, Outcome, Plan};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use btf::object_file::ObjectFile;
 
 use crate::args::{Args, Command, Telling};
@@ -21,8 +21,12 @@ use crate::args::{Args, Command, Telling};
 /// Something cannot be read, loaded or written.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Command::Facts => {
-            print(&serde_json::to_string_pretty(&loader::probe(Path::new("/")))?)?;
+        Command::Facts { with_btf } => {
+            let mut facts = loader::probe(Path::new("/"));
+            if with_btf {
+                loader::embedded::embed(&mut facts, Path::new("/")).map_err(|why| anyhow!("{why}"))?;
+            }
+            print(&serde_json::to_string_pretty(&facts)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan(args) => plan::run(args),

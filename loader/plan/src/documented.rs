@@ -193,6 +193,7 @@ fn one_of_each_facts() -> Vec<KernelFacts> {
             kptr_restrict: Some(1),
             unprivileged_bpf_disabled: Some(2),
         },
+        btf: Some("eJw=".to_owned()),
     };
     let others = lockdowns().into_iter().skip(1).map(|level| KernelFacts {
         security: Security { lockdown: Some(level), ..Security::default() },

@@ -36,6 +36,9 @@ pub struct KernelFacts {
     pub tracepoints: Option<std::collections::BTreeSet<String>>,
     /// What the process may do.
     pub security: Security,
+    /// The kernel's own types: raw BTF, compressed by zlib, in base64. For plans that are made elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub btf: Option<String>,
 }
 
 /// Whether something is there.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use btf::Btf;
 use btf::core_relo::Target;
 use plan::{Hints, Kernel, KernelFacts};
@@ -27,14 +27,17 @@ pub(super) fn run(args: Plan) -> Result<ExitCode> {
     let bytes = read(&args.object)?;
     let object = parse(&args.object, &bytes)?;
     let is_other = args.facts.is_some() || args.btf.is_some();
-    let facts = match args.facts {
-        Some(path) => serde_json::from_slice(&read(&path)?).with_context(|| path.display().to_string())?,
+    let facts: KernelFacts = match &args.facts {
+        Some(path) => serde_json::from_slice(&read(path)?).with_context(|| path.display().to_string())?,
         None if is_other => KernelFacts::unknown(),
         None => here(&object),
     };
     // this machine's types say nothing of another kernel
     let path = args.btf.or_else(|| Some(PathBuf::from(OWN_TYPES)).filter(|own| !is_other && own.exists()));
-    let file = path.as_deref().map(read).transpose()?;
+    let file = match path.as_deref() {
+        Some(path) => Some(read(path)?),
+        None => loader::embedded::extract(&facts).map_err(|why| anyhow!("{why}"))?,
+    };
     let types = file.as_deref().map(types).transpose();
     let types = types.with_context(|| path.unwrap_or_default().display().to_string())?;
     let kernel = Kernel::new(&facts, types.as_ref().map(Target::kernel), None);
