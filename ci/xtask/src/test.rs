@@ -22,7 +22,8 @@ pub(crate) struct Args {
 }
 
 /// The test targets whose ignored tests are those on real kernels.
-const KERNEL_TESTS: [(&str, &str); 2] = [("dwarf", "kernels"), ("lcc-tests", "relocated_alike")];
+const KERNEL_TESTS: [(&str, &str); 3] =
+    [("dwarf", "kernels"), ("lcc-tests", "relocated_alike"), ("lcc-tests", "verdicts")];
 
 /// Runs every stage, also after a failed one, so that one run shows all that is wrong.
 ///
