@@ -160,7 +160,7 @@ fn one(input: &Input, objects: &[ObjectFile<'_>], settings: &Settings, threads: 
     };
     // programs are relocated against, and attached by, the BTF that the kernel has itself
     let (types, own) = match (image.own_btf(), &encoded, &image) {
-        (Some(types), _, Image::Elf { .. }) => (types, Answer::Yes),
+        (Some(types), _, Image::Elf { facts, .. }) if facts.btf_has_address => (types, Answer::Yes),
         (Some(types), ..) => (types, own),
         (None, Some(encoded), _) => {
             (encoded.btf.as_slice(), Answer::No("this vmlinux has no BTF of its own (.BTF)".to_owned()))

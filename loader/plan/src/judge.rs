@@ -117,6 +117,9 @@ fn own_btf(kernel: &Kernel<'_>) -> Requirement {
             _ => Answer::NotAsked,
         },
     });
+    if answer == Answer::Yes {
+        return Requirement::met(Need::OwnBtf, "");
+    }
     Requirement::of_answer(Need::OwnBtf, answer, "whether the kernel has BTF of its own is not known")
         .remedy("BTF from elsewhere serves relocations, not this kind of program: use a kprobe or tracepoint instead")
 }

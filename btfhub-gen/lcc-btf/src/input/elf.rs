@@ -26,6 +26,9 @@ pub struct Facts {
     pub has_dwarf: bool,
     /// Where the `.BTF` section is in the file.
     pub btf: Option<Range<usize>>,
+    /// Whether `.BTF` has an address, and so is in the running kernel's memory: the kernel's linker script gives it one. It
+    /// has none where a tool has put it into the file.
+    pub btf_has_address: bool,
     /// The file that `.gnu_debugaltlink` names (dwz).
     pub alternate: Option<String>,
 }
@@ -87,6 +90,7 @@ fn read<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Facts, Fault>
                 let range = section.file_range(endian).map(|(at, len)| at as usize..(at + len) as usize);
                 let content = content()?;
                 facts.btf = range.filter(|_| content.is_some_and(|c| !c.is_empty()));
+                facts.btf_has_address = facts.btf.is_some() && section.sh_addr(endian).into() != 0;
             }
             b".rodata" if facts.banner.is_none() => facts.banner = content()?.and_then(Banner::find),
             b".modinfo" => modinfo = content()?,
