@@ -190,4 +190,35 @@ mod tests {
         header[60] = 1;
         check_error(&header, "elf section headers at offset 0xc8: invalid elf section header offset/size/alignment");
     }
+
+    /// An x86-64 file with nothing but `.BTF`, at this address.
+    fn with_btf_at(address: u64) -> Vec<u8> {
+        let names = b"\0.BTF\0.shstrtab\0";
+        let (btf_at, names_at, table_at) = (64u64, 72u64, 96u64);
+        let mut file = vec![0; table_at as usize];
+        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"\x7fELF\x02\x01\x01\0");
+        put(16, &[2, 0, 62, 0, 1]); // ET_EXEC, EM_X86_64, EV_CURRENT
+        put(40, &table_at.to_le_bytes());
+        put(52, &[64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]); // sizes, three sections, the last has their names
+        put(btf_at as usize, b"\x9f\xeb\x01\0");
+        put(names_at as usize, names);
+        file.extend([0; 64]);
+        for (name, kind, flags, address, at, len) in
+            [(1u32, 1u32, 2u64, address, btf_at, 4), (6, 3, 0, 0, names_at, names.len() as u64)]
+        {
+            file.extend(name.to_le_bytes());
+            file.extend(kind.to_le_bytes());
+            file.extend([flags, address, at, len, 0, 1, 0].iter().flat_map(|word| word.to_le_bytes()));
+        }
+        file
+    }
+
+    #[test]
+    fn btf_with_an_address_is_the_kernels_own() {
+        for address in [0, 0xffff_ffff_8220_e900] {
+            let facts = facts(&with_btf_at(address)).unwrap();
+            assert_eq!((facts.btf, facts.btf_has_address), (Some(64..68), address != 0));
+        }
+    }
 }
