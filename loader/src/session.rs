@@ -209,7 +209,15 @@ impl<'p> Prepared<'p> {
             }));
         }
         let modules = types.map_or_else(Vec::new, Types::modules);
-        let for_libbpf = types.and_then(|types| types.for_relocations(object, &modules));
+        let for_libbpf = match types {
+            Some(types) => types.for_relocations(object, &modules),
+            // libbpf refuses an object with relocations where it finds no types, whatever is to be loaded of it
+            None => Some(
+                btf::write::Builder::new(object.endian())
+                    .finish()
+                    .map_err(|source| Error::Object { name: name.to_owned(), source })?,
+            ),
+        };
         let file = for_libbpf.map(|types| as_file(&types)).transpose().map_err(|source| Error::Memory { source })?;
         let mut prepared = Prepared {
             name,
@@ -297,7 +305,8 @@ impl<'p> Prepared<'p> {
 pub fn plan(object: &ObjectFile<'_>, facts: &KernelFacts, types: Option<&Types>, hints: &Hints) -> Plan {
     let modules = types.map_or_else(Vec::new, Types::modules);
     let target = types.map(|types| Target { vmlinux: &types.btf, modules: &modules });
-    plan::plan(object, &Kernel::new(facts, target, None), hints)
+    let hints = Hints { no_types: hints.no_types || types.is_none(), ..hints.clone() };
+    plan::plan(object, &Kernel::new(facts, target, None), &hints)
 }
 
 /// Loads what works of an object, and attaches it. `types` are those that were [chosen](crate::choose::choose).
@@ -315,6 +324,7 @@ pub fn load(
     let prepared = Prepared::new(name, bytes, &object, types, options)?;
     let kernel = prepared.kernel(facts);
     let mut hints = options.hints.clone();
+    hints.no_types |= types.is_none();
     hints.refused.extend(prepared.unresolved.iter().cloned());
     let pinned = options.pins.as_deref().map(|folder| (folder, pins::folder(folder, bytes, options)));
     let in_pins = |source| Error::Pins { name: name.to_owned(), source };

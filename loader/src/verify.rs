@@ -48,7 +48,8 @@ pub fn verify(
     let object = ObjectFile::parse(name, bytes).map_err(|source| Error::Object { name: name.to_owned(), source })?;
     let options = Options::default();
     let prepared = Prepared::new(name, bytes, &object, types, &options)?;
-    let plan = plan::plan(&object, &prepared.kernel(facts), &Hints::default());
+    let hints = Hints { no_types: types.is_none(), ..Hints::default() };
+    let plan = plan::plan(&object, &prepared.kernel(facts), &hints);
     let one = |program: &ProgramPlan| {
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);

@@ -203,3 +203,24 @@ fn root_without_rights_the_reason_is_named() {
     assert!(text.contains("unmet CAP_BPF: the process does not have CAP_BPF, nor CAP_SYS_ADMIN"), "{text}");
     assert!(errors.contains("may not load BPF programs") && errors.lines().count() == 1, "{errors}");
 }
+
+/// In a mount namespace of its own, where the kernel's types are hidden.
+#[test]
+fn root_without_types_what_has_relocations_is_off() {
+    if !may_load() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" run --seconds 0 \"$1\"";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_lcc-load")]).arg(&object);
+    let run = unshare.env_remove("LCC_BTF").output().unwrap();
+    let (text, errors) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert_eq!(run.status.code(), Some(1), "{text}{errors}");
+    let after = |program: &str| text.split(program).nth(1).unwrap_or_default().to_owned();
+    let unmet = "unmet types of the kernel (BTF): there are none of this kernel";
+    assert!(after("off good ").lines().nth(1).unwrap().trim().starts_with(unmet), "{text}");
+    assert!(text.contains("on  count_taken"), "what has no relocations works: {text}");
+    assert!(errors.contains("BTF: the kernel's own BTF: /sys/kernel/btf/vmlinux: No such file"), "{errors}");
+}

@@ -116,6 +116,9 @@ pub enum Reason {
 pub struct Hints {
     /// What they are to the object; goes before its tags.
     pub choices: Vec<(String, Choice)>,
+    /// There are no types of this kernel anywhere: no relocation can be carried out. Else, without types, it is just not known
+    /// what comes of them.
+    pub no_types: bool,
     /// What was refused: the program, what was tried (`load`, `attach`, `resolve`), and the kernel's words or the resolver's.
     pub refused: Vec<(String, &'static str, String)>,
 }
@@ -152,6 +155,11 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         let given = hints.choices.iter().find(|(name, _)| *name == function.name).map(|(_, choice)| choice.clone());
         let choice = given.unwrap_or(declared.0);
         let mut requirements = requirements(object, kernel, &maps, &fates, &config, program);
+        let mut relocations = object.relocations().iter();
+        if hints.no_types && relocations.any(|relo| program.code.contains(relo.section, relo.insn)) {
+            let remedy = "give some: by LCC_BTF, in a pack, or in a folder as BTFHub's";
+            requirements.push(Requirement::unmet(Need::Types, "there are none of this kernel").remedy(remedy));
+        }
         for (_, stage, why) in hints.refused.iter().filter(|(name, ..)| *name == function.name) {
             requirements.push(Requirement::unmet(Need::Consent { stage }, why));
         }

@@ -90,7 +90,8 @@ fn needs() -> Vec<Need> {
     all(Need::Section { name: text("what/ever") }, |need| match need {
         Need::Section { .. } => Some(Need::ProgramType { name: text("BPF_PROG_TYPE_TRACING") }),
         Need::ProgramType { .. } => Some(Need::AttachType { name: text("BPF_TRACE_FENTRY") }),
-        Need::AttachType { .. } => Some(Need::OwnBtf),
+        Need::AttachType { .. } => Some(Need::Types),
+        Need::Types => Some(Need::OwnBtf),
         Need::OwnBtf => Some(Need::Feature { feature: Feature::Fentry }),
         Need::Feature { .. } => Some(Need::Target { kind: "function", name: text("tcp_ack") }),
         Need::Target { .. } => {

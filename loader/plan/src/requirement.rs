@@ -36,6 +36,8 @@ pub enum Need {
         /// Enumerator of `enum bpf_attach_type`, whole.
         name: String,
     },
+    /// Types of the kernel, from wherever, for the CO-RE relocations.
+    Types,
     /// The kernel's own BTF, from the kernel itself.
     OwnBtf,
     /// A feature of the kernel.
@@ -160,6 +162,7 @@ impl fmt::Display for Need {
             Need::Section { name } => write!(f, "section \"{name}\""),
             Need::ProgramType { name } => write!(f, "program type {name}"),
             Need::AttachType { name } => write!(f, "attach type {name}"),
+            Need::Types => f.write_str("types of the kernel (BTF)"),
             Need::OwnBtf => f.write_str("the kernel's own BTF"),
             Need::Feature { feature } => write!(f, "{}", feature.words()),
             Need::Target { kind, name } => write!(f, "{kind} {name}"),
