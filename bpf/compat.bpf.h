@@ -174,6 +174,14 @@ static __always_inline __u32 compat_tcp_min_rtt_us(const struct tcp_sock *tp)
 	return 0;
 }
 
+/* 4.1, 33cf7c90fe2f ("net: add real socket cookies"). 0 where there is none, or nobody has asked for it yet. */
+static __always_inline __u64 compat_sock_cookie(const struct sock *sk)
+{
+	if (bpf_core_field_exists(sk->__sk_common.skc_cookie))
+		return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	return 0;
+}
+
 /*
  * Whether data has come that is behind a gap. 4.9, 9f5afeae5152 ("tcp: use an RB tree for ooo receive queue").
  */

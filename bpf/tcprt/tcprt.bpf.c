@@ -544,7 +544,7 @@ LCC_OPTIONAL SEC("raw_tp/tcp_destroy_sock")
 int BPF_PROG(destroyed, const struct sock *sk)
 {
 	struct hook hook = { .ctx = ctx, .sk = sk, .now = compat_now() };
-	__u64 key = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	__u64 key = compat_sock_cookie(sk);
 	struct connection *connection;
 
 	connection = bpf_map_lookup_elem(&connections, &key);

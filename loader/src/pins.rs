@@ -6,7 +6,7 @@
 //! FOLDER/<key>/links/    its attachments, by program
 //! ```
 //!
-//! The key is a hash of the object, of its configuration and of the maps' sizes: the same again is not loaded anew, and anything
+//! The key is a hash of the object, of its configuration and of what else the caller decides: the same again is not loaded anew, and anything
 //! else takes its place. The folder is one of a BPF file system (`mount -t bpf`).
 
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use libbpf_rs::{Link, MapHandle};
 use crate::attach::{Attachment, How};
 use crate::session::Options;
 
+/// `include/uapi/linux/magic.h`
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
 /// Digits of a key.
 const KEY: usize = 32;
 
@@ -26,7 +29,8 @@ const KEY: usize = 32;
 pub(crate) fn folder(pins: &Path, object: &[u8], options: &Options) -> PathBuf {
     let mut text = object.to_vec();
     text.extend(&options.config);
-    text.extend(format!("{:?}{:?}{:?}", options.map_entries, options.cgroup, options.pid).bytes());
+    let Options { map_entries, cgroup, pid, by_caller, .. } = options;
+    text.extend(format!("{map_entries:?}{cgroup:?}{pid:?}{by_caller:?}{:?}", options.hints).bytes());
     pins.join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&text)))
 }
 
@@ -63,6 +67,15 @@ pub(crate) fn pin(
     maps: &mut BTreeMap<String, MapHandle>,
     attachments: &mut [Attachment],
 ) -> io::Result<()> {
+    let mut existing = folder;
+    while !existing.exists() {
+        existing = existing.parent().unwrap_or(Path::new("/"));
+    }
+    let kind = rustix::fs::statfs(existing).map_err(|error| beside(existing, error.into()))?.f_type;
+    if kind as u64 != BPF_FS_MAGIC {
+        let what = format!("{}: no BPF file system (mount -t bpf bpf FOLDER)", existing.display());
+        return Err(io::Error::other(what));
+    }
     let unfinished = folder.join("unfinished");
     for path in [folder.join("maps"), unfinished.clone()] {
         fs::create_dir_all(&path).map_err(|error| beside(&path, error))?;

@@ -216,6 +216,23 @@ impl Drop for BpfFolder {
 }
 
 #[test]
+fn root_pins_want_a_bpf_file_system() {
+    let turn = TURN.lock();
+    let Some(object) = agent() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.pins = Some(folder.path().join("pins"));
+    let facts = loader::probe(Path::new("/"));
+    let parsed = ObjectFile::parse("agent.o", &object).unwrap();
+    let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let error = loader::load("agent.o", &object, &facts, chosen.btf.as_ref(), &options).err().unwrap();
+    let expected = format!("agent.o: pins: {}: no BPF file system (mount -t bpf bpf FOLDER)", folder.path().display());
+    assert_eq!(error.to_string(), expected);
+    assert!(!folder.path().join("pins").exists(), "nothing is left behind");
+    drop(turn);
+}
+
+#[test]
 fn root_what_is_pinned_stays_and_is_found_again() {
     let turn = TURN.lock();
     let Some(object) = agent() else { return };
