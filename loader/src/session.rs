@@ -8,7 +8,7 @@ use std::sync::Arc;
 use btf::core_relo::{Module, Target};
 use btf::object_file::ObjectFile;
 use libbpf_rs::{MapHandle, Object};
-use plan::{Attach, Hints, Kernel, KernelFacts, MapDefinition, Plan, SectionKind};
+use plan::{Attach, Hints, Kernel, KernelFacts, MapDefinition, Plan, Refused, SectionKind};
 
 use crate::attach::{self, Attachment};
 use crate::cause::Cause;
@@ -17,7 +17,7 @@ use crate::configuration::Configuration;
 use crate::open::{self, Failed, Work};
 use crate::stream::{Event, Listener, Stream};
 use crate::uprobe::{self, Resolver, SymbolTables};
-use crate::{pins, words};
+use crate::{pins, verifier, words};
 
 /// Where a load tells how it goes, a line at a time: what was attached, refused, resolved, and libbpf's warnings.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -187,8 +187,8 @@ pub(crate) struct Prepared<'p> {
     declared: Vec<MapDefinition>,
     places: attach::Places,
     resolved: Vec<(String, String)>,
-    /// Uprobes whose function is not found: program, stage, why.
-    pub(crate) unresolved: Vec<(String, &'static str, String)>,
+    /// Uprobes whose function is not found.
+    pub(crate) unresolved: Vec<Refused>,
 }
 
 impl<'p> Prepared<'p> {
@@ -262,7 +262,7 @@ impl<'p> Prepared<'p> {
                     self.resolved.push((name.clone(), format!("{}+{offset:#x}, by its {how}", file.display())));
                     self.places.insert(name, (file, offset));
                 }
-                Err(why) => self.unresolved.push((name, "resolve", why)),
+                Err(why) => self.unresolved.push(Refused::new(name, "resolve", why)),
             }
         }
     }
@@ -359,8 +359,9 @@ pub fn load(
             }
             Err(Failed::Program { name, stage, why, log }) => {
                 options.say(&format!("the kernel refuses to {stage} {name}: {why}; the rest is tried without it"));
+                let insn = log.as_deref().and_then(|log| verifier::summary(log)?.1);
                 logs.extend(log.map(|log| (name.clone(), log)));
-                hints.refused.push((name, stage, why));
+                hints.refused.push(Refused { program: name, stage, why, insn });
             }
             Err(Failed::Object(source)) => {
                 let (name, plan, cause) = (name.to_owned(), Box::new(plan), Cause::of(errno(&source), facts));
@@ -386,7 +387,7 @@ fn reuse(
         let is_attached = SectionKind::of(&program.section).is_some_and(|kind| attach::is_ours(&kind));
         if is_attached && !is_pinned(&program.name) {
             let why = "it is not among what is pinned: it was refused when that was loaded".to_owned();
-            hints.refused.push((program.name.clone(), "attach", why));
+            hints.refused.push(Refused::new(&program.name, "attach", why));
         }
     }
     let plan = plan::plan(object, kernel, &hints);

@@ -54,9 +54,9 @@ pub fn verify(
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);
         let (result, said) = words::listen(|| prepared.attempt(&alone));
-        let unresolved = prepared.unresolved.iter().find(|(name, ..)| *name == program.name);
+        let unresolved = prepared.unresolved.iter().find(|refused| refused.program == program.name);
         let refused = match result {
-            Ok(_) => unresolved.map(|(_, stage, why)| (*stage, why.clone())),
+            Ok(_) => unresolved.map(|refused| (refused.stage, refused.why.clone())),
             Err(Failed::Program { stage, why, .. }) => Some((stage, format!("{why}{}", warnings(&said)))),
             Err(Failed::Object(error)) => Some(("load", format!("{error}{}", warnings(&said)))),
         };

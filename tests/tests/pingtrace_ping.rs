@@ -51,7 +51,7 @@ fn trace<T: Send>(bytes: &[u8], config: Config, without: &[&str], what: impl FnO
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).expect("BTF");
     let mut options = loader::Options::default();
     options.config = config.to_bytes();
-    let refused = without.iter().map(|name| ((*name).to_owned(), "load", "taken out by the test".to_owned()));
+    let refused = without.iter().map(|name| plan::Refused::new(*name, "load", "taken out by the test"));
     options.hints.refused.extend(refused);
     let session = loader::load("pingtrace.o", bytes, &facts, chosen.btf.as_ref(), &options).expect("loading");
     let mut events = Vec::new();

@@ -99,7 +99,7 @@ fn by_each_rank(test: impl Fn(&Measured<'_>)) {
         test(&measured);
         tried += 1;
         let taken = group.ranks[&rank].iter();
-        hints.refused.extend(taken.map(|program| (program.clone(), "load", "another way is tried".to_owned())));
+        hints.refused.extend(taken.map(|program| plan::Refused::new(program, "load", "another way is tried")));
     }
     assert!(tried > 0, "no way works here");
 }

@@ -1,7 +1,7 @@
 //! The plan: what of an object is enabled on a kernel, and why.
 
 use btf::core_relo::{self, Fate, Refusal, RelocationFate, Resolution, Target};
-use btf::object_file::{Function, ObjectFile};
+use btf::object_file::{CoreRelo, Function, ObjectFile};
 use btf::reach::{Reachable, reachable};
 use serde::Serialize;
 
@@ -119,8 +119,42 @@ pub struct Hints {
     /// There are no types of this kernel anywhere: no relocation can be carried out. Else, without types, it is just not known
     /// what comes of them.
     pub no_types: bool,
-    /// What was refused: the program, what was tried (`load`, `attach`, `resolve`), and the kernel's words or the resolver's.
-    pub refused: Vec<(String, &'static str, String)>,
+    /// What was refused.
+    pub refused: Vec<Refused>,
+}
+
+/// What was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// The program's name.
+    pub program: String,
+    /// What was tried: `load`, `attach`, `resolve`.
+    pub stage: &'static str,
+    /// The kernel's words, or the resolver's.
+    pub why: String,
+    /// The instruction that they are about, counted from the program's first, where they tell.
+    pub insn: Option<usize>,
+}
+
+impl Refused {
+    /// Without an instruction.
+    pub fn new(program: impl Into<String>, stage: &'static str, why: impl Into<String>) -> Refused {
+        Refused { program: program.into(), stage, why: why.into(), insn: None }
+    }
+
+    /// As a need that is not met, with the line of source and the relocation that the kernel's words are about.
+    fn requirement(&self, object: &ObjectFile<'_>, function: &Function) -> Requirement {
+        // behind the program's own instructions are those of subprograms, in an order that is libbpf's
+        let at = self.insn.filter(|&insn| insn < function.len).map(|insn| function.start + insn);
+        let line = at.and_then(|at| object.source_line(function.section, at));
+        let is_it = |relo: &&CoreRelo| relo.section == function.section && Some(relo.insn) == at;
+        let access = object.relocations().iter().find(is_it).and_then(|relo| {
+            let spec = core_relo::AccessSpec::parse(object.btf(), relo.kind, relo.root, relo.access).ok()?;
+            Some(spec.display(object.btf()))
+        });
+        let line = line.map(|line| format!("{}:{}: {}", line.file, line.line, line.text));
+        Requirement::unmet(Need::Consent { stage: self.stage, access, line }, &self.why)
+    }
 }
 
 /// Looks up at once what the plans of several objects will ask a kernel's types for. That is most of their cost where the
@@ -160,9 +194,8 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
             let remedy = "give some: by LCC_BTF, in a pack, or in a folder as BTFHub's";
             requirements.push(Requirement::unmet(Need::Types, "there are none of this kernel").remedy(remedy));
         }
-        for (_, stage, why) in hints.refused.iter().filter(|(name, ..)| *name == function.name) {
-            requirements.push(Requirement::unmet(Need::Consent { stage }, why));
-        }
+        let refused = hints.refused.iter().filter(|refused| refused.program == function.name);
+        requirements.extend(refused.map(|refused| refused.requirement(object, function)));
         requirements.sort_by_key(|requirement| std::cmp::Reverse(requirement.status));
         let status = requirements.iter().map(|requirement| requirement.status).max().unwrap_or(Status::Met);
         let reason = match status {

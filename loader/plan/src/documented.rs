@@ -110,7 +110,11 @@ fn needs() -> Vec<Need> {
         Need::Relocation { .. } => Some(Need::Relocations { resolved: 12, guarded: 3 }),
         Need::Relocations { .. } => Some(Need::Variable { name: text("jiffies") }),
         Need::Variable { .. } => Some(Need::Config { name: text("CONFIG_HZ") }),
-        Need::Config { .. } => Some(Need::Consent { stage: "load" }),
+        Need::Config { .. } => Some(Need::Consent {
+            stage: "load",
+            access: Some("struct tcp_sock.rtt_min".to_owned()),
+            line: Some("programs.bpf.c:57: u32 value = 0;".to_owned()),
+        }),
         Need::Consent { .. } => Some(Need::Capability { name: "CAP_BPF" }),
         Need::Capability { .. } => None,
     })

@@ -29,7 +29,7 @@ mod signature;
 pub mod text;
 
 pub use alternatives::{Choice, Group, Member, Rule};
-pub use decide::{Hints, MapPlan, Outcome, Plan, ProgramPlan, Reason, VERSION, plan, prepare};
+pub use decide::{Hints, MapPlan, Outcome, Plan, ProgramPlan, Reason, Refused, VERSION, plan, prepare};
 pub use facts::{Answer, Feature, KernelFacts, Lockdown, Security};
 pub use kernel::Kernel;
 pub use needs::{MapDefinition, maps};

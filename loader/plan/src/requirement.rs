@@ -112,6 +112,12 @@ pub enum Need {
     Consent {
         /// What was tried: `load`, `attach`; `resolve`, the place of a function in a user's file.
         stage: &'static str,
+        /// What the instruction reads that its words are about, where a relocation tells: as C would write it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        access: Option<String>,
+        /// File and line of the source that they are about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<String>,
     },
     /// A capability of the process.
     Capability {
@@ -183,7 +189,7 @@ impl fmt::Display for Need {
             }
             Need::Variable { name } => write!(f, "kernel variable {name}"),
             Need::Config { name } => write!(f, "configuration {name}"),
-            Need::Consent { stage } => write!(f, "the kernel's consent to {stage} it"),
+            Need::Consent { stage, .. } => write!(f, "the kernel's consent to {stage} it"),
             Need::Capability { name } => f.write_str(name),
         }
     }

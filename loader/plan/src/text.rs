@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::decide::{Outcome, Plan, ProgramPlan, Reason};
-use crate::requirement::Status;
+use crate::requirement::{Need, Status};
 
 impl Outcome {
     /// One word.
@@ -64,8 +64,16 @@ fn line(out: &mut String, program: &ProgramPlan, width: usize, all: bool) {
         let evidence =
             if requirement.evidence.is_empty() { String::new() } else { format!(": {}", requirement.evidence) };
         let _ = writeln!(out, "      {} {}{evidence}", requirement.status.word(), requirement.need);
-        if let Some(crate::requirement::Need::Relocation { line: Some(line), .. }) = Some(&requirement.need) {
+        let (access, line) = match &requirement.need {
+            Need::Relocation { line, .. } => (None, line.as_ref()),
+            Need::Consent { access, line, .. } => (access.as_ref(), line.as_ref()),
+            _ => (None, None),
+        };
+        if let Some(line) = line {
             let _ = writeln!(out, "        at {line}");
+        }
+        if let Some(access) = access {
+            let _ = writeln!(out, "        reading {access}");
         }
         if let Some(remedy) = &requirement.remedy {
             let _ = writeln!(out, "        {remedy}");

@@ -125,11 +125,29 @@ fn the_same_question_has_the_same_answer() {
 fn what_the_kernel_refused_is_not_asked_for_again() {
     let mut facts = facts("6.12.0");
     facts.own_btf = Answer::Yes;
-    let refused = vec![("send_fexit".to_owned(), "load", "R0 !read_ok".to_owned())];
+    let refused = vec![plan::Refused::new("send_fexit", "load", "R0 !read_ok")];
     let Some(plan) = plan_with(&[], &facts, &Hints { refused, ..Hints::default() }) else { return };
     let group = plan.groups.iter().find(|group| group.name == "send").unwrap();
     assert_eq!(group.taken, Some(3), "the tracepoint of rank 2 has another signature");
     let of = |name: &str| plan.programs.iter().find(|program| program.name == name).unwrap();
     assert_eq!(of("send_fexit").requirements[0].evidence, "R0 !read_ok");
     assert!(!of("send_fentry").enabled && of("send_kprobe").enabled);
+}
+
+#[test]
+fn what_the_verifier_stopped_at_is_told_by_source_and_relocation() {
+    let Some(bytes) = compile("programs.bpf.c", &[]) else { return };
+    let object = ObjectFile::parse("programs.bpf.o", &bytes).unwrap();
+    let good = object.functions().iter().position(|function| function.name == "good").unwrap();
+    let relocation = object.relocations().iter().find(|relocation| relocation.function == Some(good)).unwrap();
+    let insn = Some(relocation.insn - object.functions()[good].start);
+    let refused = plan::Refused { insn, ..plan::Refused::new("good", "load", "R1 invalid mem access") };
+    let facts = facts("6.12.0");
+    let kernel = Kernel::new(&facts, None, None);
+    let found = plan::plan(&object, &kernel, &Hints { refused: vec![refused], ..Hints::default() });
+    let text = plan::text::lines(&found, false);
+    let after = text.split("unmet the kernel's consent to load it: R1 invalid mem access\n").nth(1).unwrap();
+    let lines: Vec<&str> = after.lines().map(str::trim).take(2).collect();
+    assert!(lines[0].starts_with("at ") && lines[0].contains("programs.bpf.c:"), "{text}");
+    assert!(lines[1].starts_with("reading struct "), "{text}");
 }
