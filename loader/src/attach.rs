@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{Link, Object, ProgramMut, UprobeOpts};
+use libbpf_rs::{Link, Object, ProgramMut, TracepointCategory, UprobeOpts};
 use plan::{Attach, Plan, SectionKind};
 
 use crate::open::Failed;
@@ -42,20 +42,21 @@ pub(crate) fn attach(
     for program in object.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
         let section = program.section().to_string_lossy().into_owned();
-        let enabled = plan.programs.iter().any(|program| program.enabled && program.name == name);
-        let Some(kind) = SectionKind::of(&section).filter(is_ours) else { continue };
-        if !enabled || options.by_caller.contains(&name) {
-            continue;
-        }
+        let planned = plan.programs.iter().find(|program| program.enabled && program.name == name);
+        let Some(planned) = planned.filter(|_| !options.by_caller.contains(&name)) else { continue };
+        let is_moved = section.trim_start_matches('?') != planned.section;
+        let section = &planned.section;
+        let Some(kind) = SectionKind::of(section).filter(is_ours) else { continue };
         let attached = match kind.attach {
             Attach::Cgroup => match group(options, &mut cgroup) {
                 Ok(group) => to_cgroup(&program, group),
                 Err(why) => Err(why),
             },
             Attach::Uprobe => match places.get(&name) {
-                Some((file, offset)) => to_function(&program, options, &section, file, *offset),
+                Some((file, offset)) => to_function(&program, options, section, file, *offset),
                 None => continue,
             },
+            _ if is_moved => elsewhere(&program, &kind, section),
             _ => program.attach().map(How::Link).map_err(|error| error.to_string()),
         };
         match attached {
@@ -64,6 +65,22 @@ pub(crate) fn attach(
         }
     }
     Ok(attachments)
+}
+
+/// To another target than the object's section names. What is bound when it is loaded, `open` has bound.
+fn elsewhere(program: &ProgramMut<'_>, kind: &SectionKind<'_>, section: &str) -> Result<How, String> {
+    let target = kind.target.unwrap_or_default();
+    let attached = match kind.attach {
+        Attach::Kprobe => program.attach_kprobe(section.starts_with("kretprobe"), target),
+        Attach::RawTracepoint => program.attach_raw_tracepoint(target),
+        Attach::Tracepoint => {
+            let (category, name) = target.split_once('/').ok_or("it is not CATEGORY/NAME")?;
+            program.attach_tracepoint(TracepointCategory::Custom(category.to_owned()), name)
+        }
+        Attach::Function | Attach::BtfTracepoint | Attach::Lsm => program.attach(),
+        _ => return Err("programs of this kind cannot be given another target".to_owned()),
+    };
+    attached.map(How::Link).map_err(|error| error.to_string())
 }
 
 /// Whether programs of a kind are attached here, not by the caller.

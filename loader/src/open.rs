@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenObject};
-use plan::{MapPlan, Need, Plan, Status};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenObject, OpenProgramMut};
+use plan::{Attach, MapPlan, Need, Plan, ProgramPlan, SectionKind, Status};
 
 use crate::configuration::{self, Configuration};
 use crate::session::Options;
@@ -60,9 +60,10 @@ pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<Str
     let mut logs: Vec<(String, Vec<u8>)> = Vec::new();
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        let enabled = plan.programs.iter().any(|program| program.enabled && program.name == name);
-        program.set_autoload(enabled);
-        if enabled {
+        let planned = plan.programs.iter().find(|program| program.enabled && program.name == name);
+        program.set_autoload(planned.is_some());
+        if let Some(planned) = planned {
+            retarget(&mut program, planned)?;
             let mut log = vec![0; LOG];
             raw::set_log(&mut program, &mut log);
             logs.push((name, log));
@@ -84,6 +85,20 @@ pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<Str
         map.update(&0u32.to_ne_bytes(), &value, MapFlags::ANY)?;
     }
     Ok((object, maps))
+}
+
+/// Binds a program to another target than its section names, where the kernel wants to know it when it loads it.
+fn retarget(program: &mut OpenProgramMut<'_>, planned: &ProgramPlan) -> Result<(), Failed> {
+    if program.section().to_string_lossy().trim_start_matches('?') == planned.section {
+        return Ok(());
+    }
+    let Some(kind) = SectionKind::of(&planned.section) else { return Ok(()) };
+    let target = match (kind.attach, kind.target) {
+        (Attach::Function | Attach::BtfTracepoint, Some(target)) => target.to_owned(),
+        (Attach::Lsm, Some(target)) => format!("bpf_lsm_{target}"),
+        _ => return Ok(()),
+    };
+    Ok(program.set_attach_target(0, Some(target))?)
 }
 
 /// Makes a map what the plan says.

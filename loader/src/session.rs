@@ -246,8 +246,8 @@ impl<'p> Prepared<'p> {
     fn resolve(&mut self, object: &ObjectFile<'_>) {
         let resolver: &dyn Resolver = self.options.resolver.as_deref().unwrap_or(&SymbolTables);
         for function in object.functions().iter().filter(|function| object.is_entry(function)) {
-            let section = &object.sections()[function.section].name;
-            let target = match SectionKind::of(section) {
+            let section = self.options.hints.section(object, function);
+            let target = match SectionKind::of(&section) {
                 Some(kind) if kind.attach == Attach::Uprobe => kind.target,
                 _ => None,
             };

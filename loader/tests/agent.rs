@@ -215,6 +215,33 @@ impl Drop for BpfFolder {
     }
 }
 
+/// Another function, to which the program that finds none is sent.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lcc_other_function(argument: u64) -> u64 {
+    std::hint::black_box(argument + 1)
+}
+
+#[test]
+fn root_programs_are_sent_elsewhere() {
+    let turn = TURN.lock();
+    let Some(object) = agent() else { return };
+    let own = std::env::current_exe().unwrap();
+    let mut options = Options::default();
+    options.hints.targets.push(("nowhere".to_owned(), format!("{}:lcc_other_function", own.display())));
+    // by hand to a raw tracepoint that counts nothing: it is attached, which is all that is looked at
+    options.hints.targets.push(("switched".to_owned(), "sched_wakeup".to_owned()));
+    let session = load(&object, None, &options);
+    let attached: Vec<&str> = session.attachments.iter().map(|one| one.program.as_str()).collect();
+    assert_eq!(attached, ["entry", "nowhere", "switched"]);
+    let switched = session.plan.programs.iter().find(|program| program.name == "switched").unwrap();
+    assert_eq!(switched.section, "raw_tp/sched_wakeup");
+    lcc_test_function(1);
+    lcc_other_function(2);
+    assert_eq!(counted(&session), 2);
+    drop(turn);
+}
+
 #[test]
 fn root_pins_want_a_bpf_file_system() {
     let turn = TURN.lock();

@@ -246,6 +246,14 @@ lcc_code lcc_loader_pins(lcc_loader *loader,
                          const char *path);
 
 /**
+ * What a program is attached to, in place of what its section names behind the slash: a function, "sched/sched_switch",
+ * "/usr/bin/app:main".
+ */
+lcc_code lcc_loader_target(lcc_loader *loader,
+                           const char *program,
+                           const char *target);
+
+/**
  * A program that is loaded, and attached by the caller; see lcc_session_program_fd().
  */
 lcc_code lcc_loader_attached_by_caller(lcc_loader *loader, const char *program);

@@ -307,6 +307,27 @@ pub unsafe extern "C" fn lcc_loader_pins(loader: *mut lcc_loader, path: *const c
     }
 }
 
+/// What a program is attached to, in place of what its section names behind the slash: a function, "sched/sched_switch",
+/// "/usr/bin/app:main".
+///
+/// # Safety
+/// The instance is one of lcc_loader_new(), program and target are strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lcc_loader_target(
+    loader: *mut lcc_loader,
+    program: *const c_char,
+    target: *const c_char,
+) -> lcc_code {
+    // SAFETY: as the caller says.
+    unsafe {
+        call(loader, |loader| {
+            let name = string(program, "the program's name")?.to_owned();
+            loader.options.hints.targets.push((name, string(target, "the target")?.to_owned()));
+            Ok(())
+        })
+    }
+}
+
 /// A program that is loaded, and attached by the caller; see lcc_session_program_fd().
 ///
 /// # Safety

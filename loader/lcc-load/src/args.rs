@@ -113,6 +113,10 @@ pub struct Run {
     /// Take BTF of a near release where there is none of this one
     #[arg(long)]
     pub near: bool,
+    /// Attach a program to something else than its section names, as read=vfs_readv or entry=/usr/bin/app:main; can be given
+    /// several times
+    #[arg(long, value_name = "PROGRAM=TARGET")]
+    pub target: Vec<String>,
     /// The control group for programs that are attached to one; else the root of the unified hierarchy
     #[arg(long, value_name = "DIR")]
     pub cgroup: Option<PathBuf>,

@@ -76,7 +76,7 @@ pub struct MapPlan {
 pub struct ProgramPlan {
     /// The program's name.
     pub name: String,
-    /// Its section, without a leading `?`.
+    /// Its section, without a leading `?`, and with the target that it was given by the API, if it was.
     pub section: String,
     /// Whether it is to be loaded.
     pub enabled: bool,
@@ -116,6 +116,8 @@ pub enum Reason {
 pub struct Hints {
     /// What they are to the object; goes before its tags.
     pub choices: Vec<(String, Choice)>,
+    /// What they are attached to, in place of what their sections say: the program, and what stands behind the slash.
+    pub targets: Vec<(String, String)>,
     /// There are no types of this kernel anywhere: no relocation can be carried out. Else, without types, it is just not known
     /// what comes of them.
     pub no_types: bool,
@@ -157,6 +159,20 @@ impl Refused {
     }
 }
 
+impl Hints {
+    /// A program's section, without a leading `?` and with the target that it has by these hints.
+    pub fn section(&self, object: &ObjectFile<'_>, function: &Function) -> String {
+        let section = object.sections()[function.section].name.trim_start_matches('?');
+        match self.targets.iter().find(|(program, _)| *program == function.name) {
+            Some((_, target)) => {
+                let kind = section.split_once('/').map_or(section, |(kind, _)| kind);
+                format!("{kind}/{target}")
+            }
+            None => section.to_owned(),
+        }
+    }
+}
+
 /// Looks up at once what the plans of several objects will ask a kernel's types for. That is most of their cost where the
 /// types are whole; each plan would else do it for itself.
 pub fn prepare<'o, 'a: 'o>(kernel: &Kernel<'_>, objects: impl IntoIterator<Item = &'o ObjectFile<'a>>) {
@@ -175,7 +191,8 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
     let reached: Vec<Reached<'_>> = needs::programs(object)
         .map(|(number, function)| {
             let code = reachable(object, &fates.code, [number]);
-            Reached { number, function, uses: needs::uses(object, &fates.code, &code), code }
+            let section = hints.section(object, function);
+            Reached { number, function, section, uses: needs::uses(object, &fates.code, &code), code }
         })
         .collect();
     for map in maps.iter_mut().filter(|map| map.stream().is_some()) {
@@ -206,7 +223,7 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         };
         let program = ProgramPlan {
             name: function.name.clone(),
-            section: section.name.trim_start_matches('?').to_owned(),
+            section: program.section.clone(),
             enabled: section.autoload && status != Status::Unmet,
             reason,
             status,
@@ -313,6 +330,8 @@ struct Reached<'o> {
     /// Number of its function.
     number: usize,
     function: &'o Function,
+    /// With the target that it has by hints.
+    section: String,
     code: Reachable,
     uses: Uses,
 }
@@ -340,8 +359,7 @@ fn requirements(
     program: &Reached<'_>,
 ) -> Vec<Requirement> {
     let mut out = Vec::new();
-    let Reached { number, function, code: reached, uses } = program;
-    let section = &object.sections()[function.section].name;
+    let Reached { number, function, section, code: reached, uses } = program;
     let Some(kind) = SectionKind::of(section) else {
         let need = Need::Section { name: section.clone() };
         return vec![Requirement::unmet(need, "libbpf knows no such section")];

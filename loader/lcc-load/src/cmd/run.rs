@@ -70,6 +70,10 @@ fn options(args: &Run, object: &ObjectFile<'_>, bytes: &[u8]) -> Result<Options>
         let parsed = entries.split_once('=').and_then(|(map, number)| Some((map.to_owned(), number.parse().ok()?)));
         options.map_entries.push(parsed.with_context(|| format!("--map-entries {entries}: it is not MAP=N"))?);
     }
+    for target in &args.target {
+        let parsed = target.split_once('=').map(|(program, target)| (program.to_owned(), target.to_owned()));
+        options.hints.targets.push(parsed.with_context(|| format!("--target {target}: it is not PROGRAM=TARGET"))?);
+    }
     options.cgroup = args.cgroup.clone();
     options.pid = args.pid;
     options.pins = args.pin.clone();
