@@ -66,9 +66,9 @@ struct Field {
 
 /// Types inside of types: more than any event has, fewer than the stack can take.
 const DEEPEST: usize = 16;
-/// Bytes of an event, and members of all its structs.
+/// Bytes of an event, and members of all its structs with elements of all its arrays.
 const LARGEST: usize = 1 << 20;
-const MOST: usize = 4096;
+const MOST: usize = 1 << 14;
 
 impl Record {
     /// How a struct of this name is read.
@@ -211,9 +211,17 @@ fn form(btf: &Btf<'_>, id: TypeId, depth: usize, left: &mut usize) -> Result<For
         Type::Array { element, len, .. } => {
             let (form, stride) =
                 (form(btf, element, depth + 1, left)?, size_of(btf, element).map_err(told)?.0 as usize);
+            let len = len as usize;
             match form {
-                Form::Text { len: 1 } => Form::Text { len: len as usize },
-                element => Form::List { element: Box::new(element), stride, len: len as usize },
+                Form::Text { len: 1 } => Form::Text { len },
+                // elements of no size would be as many as one likes
+                _ if stride.checked_mul(len).is_none_or(|size| size > LARGEST || size == 0 && len > 0) => {
+                    return Err(format!("an array of {len} elements of {stride} bytes"));
+                }
+                element => {
+                    *left = left.checked_sub(len).ok_or("it has too many elements")?;
+                    Form::List { element: Box::new(element), stride, len }
+                }
             }
         }
         Type::Typedef { name: "__be16" | "__be32" | "__be64", ty } => match form(btf, ty, depth + 1, left)? {
@@ -451,6 +459,25 @@ mod tests {
         assert_eq!(value.get("at.y"), Some(&Value::Integer(2)));
         assert_eq!(value.get("at.z"), None);
         assert_eq!(sample().read(&bytes[..47]), None, "an event that is cut says nothing");
+    }
+
+    #[test]
+    fn what_would_have_no_end_is_refused() {
+        use btf::write::{Builder, MemberDef};
+        let of = |element_bytes: u32, len: u32| {
+            let mut out = Builder::new(Endian::Little);
+            let (empty, name, event) = (out.string("empty"), out.string("list"), out.string("event"));
+            let element = out.composite(Kind::Struct, empty, btf::ByteSize(element_bytes), []);
+            let list = out.array(element, element, len);
+            let member = MemberDef { name, ty: list, offset: btf::BitOffset(0), bitfield_size: 0 };
+            out.composite(Kind::Struct, event, btf::ByteSize(64), [member]);
+            let bytes = out.finish().unwrap();
+            Record::of(&Btf::parse(&bytes).unwrap(), "event")
+        };
+        assert_eq!(of(0, 9000).unwrap_err(), "struct event: an array of 9000 elements of 0 bytes");
+        assert_eq!(of(200, 9000).unwrap_err(), "struct event: an array of 9000 elements of 200 bytes");
+        assert_eq!(of(1, 20_000).unwrap_err(), "struct event: it has too many elements");
+        assert!(of(8, 8).is_ok());
     }
 
     #[test]
