@@ -24,7 +24,8 @@ pub fn probe(root: &Path) -> KernelFacts {
     facts.features.insert(Feature::RingBuffer, attempt::map_type(27));
     let types = types::own(root);
     fentry(&mut facts, types.as_deref());
-    if types.is_ok() {
+    if let Ok(own) = &types {
+        of_types(&mut facts, own);
         let answer = lsm(root, &facts, types.as_deref());
         facts.features.insert(Feature::BpfLsm, answer);
     }
@@ -61,6 +62,29 @@ pub fn probe_for(root: &Path, object: &ObjectFile<'_>) -> KernelFacts {
     }
     helpers(&mut facts, object);
     facts
+}
+
+/// Features that the kernel's own types tell of: what is named after them is there where they are.
+fn of_types(facts: &mut KernelFacts, types: &Btf<'_>) {
+    let structures = [
+        // 5.7, 70ed506c3bbc ("bpf: Introduce pinnable bpf_link abstraction")
+        (Feature::BpfLink, Kind::Struct, "bpf_link"),
+        // 5.15, 82e6b1eee6a8 ("bpf: Allow to specify user-provided bpf_cookie for BPF perf links")
+        (Feature::BpfCookie, Kind::Struct, "bpf_trace_run_ctx"),
+        // 5.18, 0dcac2725406 ("bpf: Add multi kprobe link")
+        (Feature::KprobeMulti, Kind::Struct, "bpf_kprobe_multi_link"),
+        // 6.6, 89ae89f53d20 ("bpf: Add multi uprobe link")
+        (Feature::UprobeMulti, Kind::Struct, "bpf_uprobe_multi_link"),
+        // 5.11, 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP")
+        (Feature::SkStorageInTracing, Kind::Func, "bpf_sk_storage_tracing_allowed"),
+    ];
+    for (feature, kind, name) in structures {
+        let answer = match types.find(name, kind).next() {
+            Some(_) => Answer::Yes,
+            None => Answer::No(format!("the kernel's types have no {name}")),
+        };
+        facts.features.entry(feature).or_insert(answer);
+    }
 }
 
 /// What each program's section says.
