@@ -54,7 +54,7 @@ mod words;
 
 pub use attach::Attachment;
 pub use pins::retire as unpin;
-pub use probe::{helpers, probe, probe_for};
+pub use probe::{probe, probe_for};
 pub use session::{Error, Log, Options, Session, load, plan};
 pub use types::own_types;
 pub use verifier::summary;

@@ -180,7 +180,7 @@ fn lsm(root: &Path, facts: &KernelFacts, types: Result<&Btf<'_>, &String>) -> An
 }
 
 /// Tries out the helpers that an object may call, for the types of its programs.
-pub fn helpers(facts: &mut KernelFacts, object: &ObjectFile<'_>) {
+fn helpers(facts: &mut KernelFacts, object: &ObjectFile<'_>) {
     let mut numbers: BTreeSet<u32> = BTreeSet::new();
     for section in object.sections() {
         let calls = section.insns.iter().filter(|insn| insn.is_call() && insn.src == 0 && insn.imm > 0);

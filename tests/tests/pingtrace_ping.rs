@@ -46,8 +46,7 @@ fn object() -> Option<Vec<u8>> {
 /// The events while something is done; `without` some of the object's programs.
 fn trace<T: Send>(bytes: &[u8], config: Config, without: &[&str], what: impl FnOnce() -> T + Send) -> (Vec<Event>, T) {
     let object = ObjectFile::parse("pingtrace.o", bytes).expect("an object");
-    let mut facts = loader::probe(Path::new("/"));
-    loader::helpers(&mut facts, &object);
+    let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).expect("BTF");
     let mut options = loader::Options::default();
     options.config = config.to_bytes();

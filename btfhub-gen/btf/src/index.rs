@@ -82,14 +82,6 @@ impl<'a> Btf<'a> {
             .into_iter()
     }
 
-    /// Builds the index of names, for who is about to ask for many: five milliseconds in a vmlinux BTF.
-    pub fn index_names(&self) {
-        if let Some(base) = self.base() {
-            base.index_names();
-        }
-        self.index();
-    }
-
     /// Ids and kinds of all types of this name, the base's first, ascending.
     pub fn find_any(&self, name: &str) -> impl Iterator<Item = (TypeId, Kind)> + use<> {
         self.named(name).into_iter()

@@ -24,6 +24,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) fn run(args: Run) -> Result<ExitCode> {
     let bytes = read(&args.object)?;
     let object = parse(&args.object, &bytes)?;
+    // kept, for it is asked for again until all is loaded
+    let _own = loader::own_types();
     let facts = here(&object);
     let packs = args.pack.iter().map(|path| Ok((path.display().to_string(), read(path)?))).collect::<Result<_>>()?;
     let explicit = args.btf.clone().or_else(choose::from_environment);
