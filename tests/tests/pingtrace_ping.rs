@@ -9,38 +9,26 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use btf::object_file::ObjectFile;
+use lcc_tests::{compile, may_load, skip};
 use loader::choose::{Places, choose};
 use pingtrace::{Config, Delays, Event, Kind, Packet, Role, UserTimes};
 use rustix::time::{ClockId, clock_gettime};
 
 const MILLISECOND: u64 = 1_000_000;
 
-fn skip(why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {why}");
-    eprintln!("skipped: {why}");
-}
-
 /// The object; `None`, said, where it cannot be compiled or loaded here.
 fn object() -> Option<Vec<u8>> {
-    if !rustix::process::geteuid().is_root() || !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        skip("needs root, and a kernel with BTF of its own");
+    if !may_load() {
         return None;
     }
-    for program in ["ping", "ip", "tc", "clang"] {
+    for program in ["ping", "ip", "tc"] {
         if let Err(error) = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
         {
             skip(&format!("{program}: {error}"));
             return None;
         }
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bpf");
-    let out = tempfile::tempdir().expect("a folder");
-    let path = out.path().join("pingtrace.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-I"]).arg(&folder);
-    clang.arg("-c").arg(folder.join("pingtrace/pingtrace.bpf.c")).arg("-o").arg(&path);
-    assert!(clang.status().expect("clang").success(), "clang does not compile pingtrace.bpf.c");
-    Some(std::fs::read(path).expect("the object"))
+    compile("bpf/pingtrace/pingtrace.bpf.c")
 }
 
 /// The events while something is done; `without` some of the object's programs.

@@ -7,12 +7,12 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
+use lcc_tests::{compile, may_load};
 use loader::choose::{Places, choose};
 use loader::{Options, Session};
 use plan::Hints;
@@ -29,46 +29,12 @@ const SERVICE: Duration = Duration::from_millis(50);
 const REQUEST: usize = 3_000;
 const RESPONSE: usize = 300_000;
 
-fn skip(why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {why}");
-    eprintln!("skipped: {why}");
-}
-
 /// An object of the project, compiled. `None` where it cannot be.
 fn object(source: &str, name: &str) -> Option<Vec<u8>> {
     if let Some(folder) = std::env::var_os("LCC_TCPRT") {
         return Some(std::fs::read(PathBuf::from(folder).join(name)).unwrap());
     }
-    if !rustix::process::geteuid().is_root() || !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        skip("needs root, and a kernel with BTF of its own");
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join(name);
-    let mut clang = Command::new("clang");
-    clang.args([
-        "-target",
-        "bpf",
-        "-mcpu=v2",
-        "-g",
-        "-O2",
-        "-std=gnu11",
-        "-Wall",
-        "-Werror",
-        "-I",
-        "bpf",
-        "-c",
-        source,
-    ]);
-    clang.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).arg("-o").arg(&out);
-    match clang.status() {
-        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
-        Err(error) => {
-            skip(&format!("clang: {error}"));
-            return None;
-        }
-    }
-    Some(std::fs::read(out).unwrap())
+    may_load().then(|| compile(source)).flatten()
 }
 
 fn load(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>) -> Session {

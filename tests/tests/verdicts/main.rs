@@ -18,10 +18,6 @@ use lcc_btf::generate::kernel::Source;
 use lcc_btf::generate::run::Silent;
 use plan::{Feature, Need, Requirement, Status};
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's folder").to_owned()
-}
-
 fn cache() -> Option<PathBuf> {
     let of_user = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lcc"));
     std::env::var_os("LCC_CACHE").map(PathBuf::from).or_else(of_user)
@@ -197,12 +193,8 @@ fn what_is_unmet_is_not_in_the_kernels_types_and_what_is_met_is() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let mut compiled = Vec::new();
     for name in ["tcprt", "pingtrace"] {
-        let object = scratch.path().join(name).with_extension("o");
-        let mut clang = Command::new("clang");
-        clang.current_dir(project()).args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-I", "bpf", "-c"]);
-        clang.arg(format!("bpf/{name}/{name}.bpf.c")).arg("-o").arg(&object);
-        assert!(clang.status().is_ok_and(|status| status.success()), "clang {name}");
-        compiled.push((name, std::fs::read(object).expect("reading an object")));
+        let object = lcc_tests::compile(&format!("bpf/{name}/{name}.bpf.c")).expect("clang");
+        compiled.push((name, object));
     }
     let objects: Vec<ObjectFile<'_>> =
         compiled.iter().map(|(name, bytes)| ObjectFile::parse(name, bytes).expect("reading an object")).collect();
