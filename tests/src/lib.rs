@@ -2,7 +2,6 @@
 //! they begin with.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Says that a test is skipped. Where `CI=true` none may be, and it fails.
 pub fn skip(why: &str) {
@@ -28,27 +27,13 @@ pub fn project() -> PathBuf {
 pub fn compile(source: &str) -> Option<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("object.o");
-    let mut clang = Command::new("clang");
-    clang.args([
-        "-target",
-        "bpf",
-        "-mcpu=v2",
-        "-g",
-        "-O2",
-        "-std=gnu11",
-        "-Wall",
-        "-Werror",
-        "-I",
-        "bpf",
-        "-c",
-        source,
-    ]);
-    match clang.current_dir(project()).arg("-o").arg(&out).status() {
-        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
-        Err(error) => {
-            skip(&format!("clang: {error}"));
+    match compile::object(&project(), Path::new(source), &out, &[]) {
+        Ok(()) => {}
+        Err(error) if error.is_missing() => {
+            skip(&error.to_string());
             return None;
         }
+        Err(error) => panic!("{error}"),
     }
     Some(std::fs::read(out).expect("the object"))
 }

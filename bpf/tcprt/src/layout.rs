@@ -1,31 +1,12 @@
 //! What the C header says and what is read here are the same, member by member: by the types in the compiled object.
 
-use std::path::Path;
-use std::process::Command;
-
 use btf::object_file::ObjectFile;
 use btf::{Kind, layout};
 
 use crate::{Config, Event, event};
 
-/// Compiles the object. `None` where there is no clang, which CI must have.
-fn object() -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("tcprt.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
-    clang.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    clang.args(["-I", "bpf", "-c", "bpf/tcprt/tcprt.bpf.c", "-o"]).arg(&out);
-    match clang.status() {
-        Ok(status) => assert!(status.success(), "clang does not compile tcprt.bpf.c"),
-        Err(error) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: clang: {error}");
-            eprintln!("skipped: clang: {error}");
-            return None;
-        }
-    }
-    Some(std::fs::read(out).unwrap())
-}
+/// What the build script compiled.
+const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcprt.o"));
 
 /// Name, first bit and number of bits of each member; and the bytes of the whole.
 fn members(object: &[u8], name: &str) -> (Vec<(String, u32, u32)>, usize) {
@@ -44,7 +25,6 @@ fn members(object: &[u8], name: &str) -> (Vec<(String, u32, u32)>, usize) {
 
 #[test]
 fn events_are_read_as_they_are_sent() {
-    let Some(object) = object() else { return };
     let bytes = |name: &str, at: usize, size: u32| (name.to_owned(), at as u32 * 8, size * 8);
     let bit = |name: &str, mask: u8| {
         let number = if cfg!(target_endian = "little") { mask.trailing_zeros() } else { mask.leading_zeros() };
@@ -72,17 +52,16 @@ fn events_are_read_as_they_are_sent() {
         bit("reordered", event::REORDERED),
         bit("joined", event::JOINED),
     ];
-    assert_eq!(members(&object, "tcprt_event"), (expected, Event::SIZE));
+    assert_eq!(members(OBJECT, "tcprt_event"), (expected, Event::SIZE));
 }
 
 #[test]
 fn the_configuration_is_written_as_it_is_read() {
-    let Some(object) = object() else { return };
     let ranges = 32 * crate::RANGES as u32;
     let expected =
         [("local_count", 0, 32), ("peer_count", 32, 32), ("local", 64, ranges), ("peer", 64 + ranges, ranges)];
     let expected = expected.map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
-    assert_eq!(members(&object, "tcprt_config"), (expected, Config::SIZE));
+    assert_eq!(members(OBJECT, "tcprt_config"), (expected, Config::SIZE));
     let expected = [("first", 0, 16), ("last", 16, 16)].map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
-    assert_eq!(members(&object, "tcprt_ports"), (expected, 4));
+    assert_eq!(members(OBJECT, "tcprt_ports"), (expected, 4));
 }

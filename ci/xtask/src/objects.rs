@@ -1,6 +1,6 @@
 //! Compiles `bpf/*/*.bpf.c` into `target/bpf/*.o`, the same bytes wherever the checkout lies.
 
-use crate::{process, workspace};
+use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,8 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
         }
         let built = std::fs::metadata(&object).and_then(|meta| meta.modified()).ok();
         if built.is_none_or(|built| built < newest) {
-            compile(&root, source, &object)?;
+            eprintln!("+ clang {}", source.display());
+            compile::object(&root, source, &object, &[])?;
         }
         objects.push(object);
     }
@@ -40,24 +41,6 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
         bail!("no *.bpf.c below {}", root.join("bpf").display());
     }
     Ok(objects)
-}
-
-/// clang writes to a temporary name, llvm-strip drops the DWARF (BTF stays), then the object takes its name.
-fn compile(root: &Path, source: &Path, object: &Path) -> Result<()> {
-    let unfinished = workspace::unfinished(object);
-    process::run(
-        process::command("clang", root)
-            .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11"])
-            // libbpf's BPF_PROG gives every handler a ctx, used or not.
-            .arg("-Wno-unused-parameter")
-            // No path of this checkout in BTF's line information: the root is the working folder.
-            .args(["-fdebug-compilation-dir=.", "-I", "bpf", "-c"])
-            .arg(source)
-            .arg("-o")
-            .arg(&unfinished),
-    )?;
-    process::run(process::command("llvm-strip", root).arg("-g").arg(&unfinished))?;
-    std::fs::rename(&unfinished, object).with_context(|| format!("write {}", object.display()))
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {

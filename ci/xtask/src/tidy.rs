@@ -18,10 +18,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lcc-loader-c", &["btf", "lcc-plan", "lcc-loader"]),
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
     ("vm-guest", &["btf", "lcc-loader"]),
-    ("xtask", &["btf", "dwarf", "pack", "lcc-btf"]),
-    ("pingtrace", &[]),
-    ("tcprt", &[]),
-    ("lcc-tests", &[]),
+    ("lcc-bpf-compile", &[]),
+    ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),
+    ("pingtrace", &["btf", "lcc-plan", "lcc-loader", "lcc-bpf-compile"]),
+    ("tcprt", &["btf", "lcc-plan", "lcc-loader", "lcc-bpf-compile"]),
+    ("lcc-tests", &["lcc-bpf-compile"]),
 ];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
