@@ -1,6 +1,9 @@
 //! Tests across crates, on the running kernel and on the real ones that `cargo xtask kernels` puts into the cache. Here is what
 //! they begin with.
 
+pub mod impairer;
+pub mod netns;
+
 use std::path::{Path, PathBuf};
 
 /// Says that a test is skipped. Where `CI=true` none may be, and it fails.
