@@ -25,6 +25,18 @@ struct sock___pre44 {
 	unsigned long sk_flags;
 };
 
+struct sock_cgroup_data___pre515 {
+	__u64 val;
+};
+
+union kernfs_node_id {
+	__u64 id;
+};
+
+struct kernfs_node___pre55 {
+	union kernfs_node_id id;
+};
+
 struct net_device___pre41 {
 	struct net *nd_net;
 };
@@ -123,6 +135,58 @@ static __always_inline const struct net *compat_sock_net(const struct sock *sk)
 	if (bpf_core_field_exists(old->skc_net))
 		return BPF_CORE_READ(old, skc_net);
 	return 0;
+}
+
+/*
+ * A socket's control group of the unified hierarchy; NULL where it has none. 4.5, bd1060a1d671 ("sock, cgroup: add
+ * sock->sk_cgroup"); a word that has class and priority of the older hierarchies in it, if its lowest bit is set, until 5.15,
+ * 8520e224f547 ("bpf, cgroups: Fix cgroup v2 fallback on v1/v2 mixed mode").
+ */
+static __always_inline const struct cgroup *compat_sock_cgroup(const struct sock *sk)
+{
+	const struct sock_cgroup_data *now = &sk->sk_cgrp_data;
+	const struct sock_cgroup_data___pre515 *old = (const void *)now;
+	__u64 value;
+
+	if (!bpf_core_field_exists(sk->sk_cgrp_data))
+		return 0;
+	if (bpf_core_field_exists(now->cgroup))
+		return BPF_CORE_READ(now, cgroup);
+	if (!bpf_core_field_exists(old->val))
+		return 0;
+	value = BPF_CORE_READ(old, val);
+	/* the two lowest bits are flags */
+	return value & 1 ? 0 : (const void *)(value & ~3ULL);
+}
+
+/*
+ * A control group's id, the inode number of its folder. A union until 5.5, 67c0496e87d1 ("kernfs: convert kernfs_node->id from
+ * union kernfs_node_id to u64").
+ */
+static __always_inline __u64 compat_cgroup_id(const struct cgroup *cgroup)
+{
+	const struct kernfs_node *node = BPF_CORE_READ(cgroup, kn);
+	const struct kernfs_node___pre55 *old = (const void *)node;
+
+	if (bpf_core_type_exists(union kernfs_node_id))
+		return BPF_CORE_READ(old, id.id);
+	return BPF_CORE_READ(node, id);
+}
+
+/* Is it this control group, or one below it? As far as 16 levels up. */
+static __always_inline bool compat_cgroup_is_below(const struct cgroup *cgroup, __u64 id)
+{
+	const struct cgroup_subsys_state *state = &cgroup->self;
+	bool is_below = 0;
+
+#pragma unroll
+	for (int level = 0; level < 16; level++) {
+		if (cgroup && compat_cgroup_id(cgroup) == id)
+			is_below = 1;
+		state = cgroup ? BPF_CORE_READ(cgroup, self.parent) : 0;
+		cgroup = state ? BPF_CORE_READ(state, cgroup) : 0;
+	}
+	return is_below;
 }
 
 /* As compat_sock_net(), for a device. */

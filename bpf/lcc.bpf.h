@@ -67,6 +67,83 @@ static __always_inline void lcc_emit(void *ctx, void *stream, void *lost, void *
 }
 
 /*
+ * A log of events, each a `struct event`: a ring for each processor, which overwrites its oldest and wakes nobody. Who reads it
+ * looks at it, as often as is wanted, takes nothing away, and sees by the numbers what was overwritten before. It is two arrays,
+ * for every kernel: pinned, it is written for as long as the programs are attached, whoever reads or not. `slots`: events for each
+ * processor, rounded up to a power of two. The loader makes room for as many processors as there are, and tells each its place.
+ * Readers put the processors' events into the order of `time`, of any clock that all of them have.
+ *
+ *	LCC_LOG(events, connection_event, 4096);
+ *	struct events_slot *slot = lcc_log_begin(&events, &events_heads, bpf_ktime_get_ns());
+ *	if (!slot) return 0;
+ *	slot->event.bytes = bytes;
+ *	lcc_log_end(&slot->number);
+ */
+#define LCC_LOG(name, of, slots)                                                            \
+	struct name##_slot {                                                                \
+		__u64 number;                                                               \
+		__u64 time;                                                                 \
+		struct of event;                                                            \
+	};                                                                                  \
+	struct {                                                                            \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                           \
+		__uint(max_entries, slots);                                                 \
+		__type(key, __u32);                                                         \
+		__type(value, struct name##_slot);                                          \
+	} name SEC(".maps") __attribute__((btf_decl_tag("lcc:log:" #of)));                  \
+	struct {                                                                            \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                           \
+		__uint(max_entries, 1);                                                     \
+		__type(key, __u32);                                                         \
+		__type(value, struct lcc_log_head);                                         \
+	} name##_heads SEC(".maps") __attribute__((btf_decl_tag("lcc:heads:" #name)))
+
+/* Of a processor; a cache line, for no other writes to it. */
+struct lcc_log_head {
+	/* Events that were begun, ever. */
+	__u64 next;
+	/* The loader's: its first slot; how many it has, less 1. */
+	__u64 first;
+	__u64 mask;
+	__u64 unused[5];
+};
+
+/* A slot that is being written; behind it, its number counts from 1. */
+#define LCC_LOG_UNFINISHED (1ULL << 63)
+
+/*
+ * A slot to be filled, then given to lcc_log_end(); NULL where the loader has not told the processor its place. A program that
+ * comes between, in an interrupt, takes the next slot; where it comes between the first two steps it takes this one, and the
+ * next stays as it is: who reads misses its number, and counts it as lost.
+ */
+static __always_inline void *lcc_log_begin(void *log, void *heads, __u64 time)
+{
+	__u32 processor = bpf_get_smp_processor_id(), index;
+	struct lcc_log_head *head;
+	volatile __u64 *slot;
+	__u64 number;
+
+	head = bpf_map_lookup_elem(heads, &processor);
+	if (!head || !head->mask)
+		return 0;
+	number = *(volatile __u64 *)&head->next;
+	__sync_fetch_and_add(&head->next, 1);
+	index = head->first + (number & head->mask);
+	slot = bpf_map_lookup_elem(log, &index);
+	if (slot) {
+		slot[0] = (number + 1) | LCC_LOG_UNFINISHED;
+		slot[1] = time;
+	}
+	return (void *)slot;
+}
+
+static __always_inline void lcc_log_end(__u64 *number)
+{
+	barrier();
+	*(volatile __u64 *)number &= ~LCC_LOG_UNFINISHED;
+}
+
+/*
  * The object's configuration, which the loader is given as bytes of that struct: constants where the kernel has global
  * data (5.2, d8eca5bbb2be ("bpf: implement lookup-free direct value access for maps")), so that the verifier removes what
  * is switched off; an array map before. All zero where the loader is given none. Once in an object, outside of functions:

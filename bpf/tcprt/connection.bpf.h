@@ -34,18 +34,17 @@ enum connection_phase {
 };
 
 struct connection {
-	/* Filled as far as it is known; the rest when it is sent. */
-	struct tcprt_event event;
 	__u64 opened_ns;
-	/* Last packet of the request (T1), first (T2) and last of the response; server: last acknowledgement (T3). */
+	/* The task: T0, its request's last packet (T1), its response's first (T2) and last; server: last acknowledgement (T3). */
+	__u64 start_ns;
 	__u64 request_end_ns;
 	__u64 response_start_ns;
 	__u64 response_end_ns;
-	/* Of the connection, and as they were when the task's request and response began. */
+	/* Payload of the connection, and of the task. */
 	__u64 received_bytes;
 	__u64 sent_bytes;
-	__u64 task_received_from;
-	__u64 task_sent_from;
+	__u64 task_received_bytes;
+	__u64 task_sent_bytes;
 	/* Sequence numbers behind the last byte of data: received, sent, acknowledged by the peer. */
 	__u32 received;
 	__u32 sent;
@@ -53,15 +52,32 @@ struct connection {
 	/* tcp_sock.total_retrans when the connection was first seen, and when the task's sending began. */
 	__u32 opened_retransmissions;
 	__u32 task_retransmissions;
+	__u32 task;
 	__u8 role;
 	__u8 phase;
 	/* The side's FIN is queued; the peer's has come. */
 	__u8 sent_fin;
 	__u8 received_fin;
+	/* As in the event. */
+	bool reordered;
+	bool joined;
+	__u16 family;
+	__u16 local_port;
+	__u16 peer_port;
+	__u32 netns;
+	__u64 cgroup;
+	struct lcc_address local;
+	struct lcc_address peer;
+	char comm[TASK_COMM_LEN];
+	__u32 pid;
+	/* Whose socket it is is known; it is not of those that are asked for. */
+	bool identified;
+	bool unwanted;
+	__u16 unused;
 };
 
 /*
- * By the address of the kernel's sock, or by the socket's cookie. Where there is no room, one that was long idle goes;
+ * By the address of the kernel's sock. Where there is no room, one that was long idle goes;
  * the kernel does not count them. It is taken for one that is older than its observation if it moves again.
  */
 struct {
@@ -79,7 +95,7 @@ struct {
 	__type(value, __u64);
 } connections_refused SEC(".maps");
 
-LCC_STREAM(events, tcprt_event, 1 << 20);
+LCC_LOG(events, tcprt_event, 4096);
 LCC_CONFIG(struct tcprt_config);
 
 /* A hook's call: when it was, and where the socket's figures are: in `sk` where `tcp` is NULL. */
@@ -107,50 +123,97 @@ static __always_inline __u32 retransmissions(const struct hook *hook)
 	return hook->tcp ? hook->tcp->total_retrans : BPF_CORE_READ(tp, total_retrans);
 }
 
-/* Sends the connection's event as it is, with the socket's figures. */
-static __always_inline void send_event(const struct hook *hook, struct connection *connection, char kind,
-				       __u32 retrans_from)
+/* What an event tells besides its connection. */
+struct told {
+	__u64 start_ns;
+	__u64 total_us;
+	__u64 receive_us;
+	__u64 service_us;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+	__u64 unacknowledged_bytes;
+	__u32 retransmissions_from;
+	char kind;
+};
+
+static __always_inline void write_event(const struct hook *hook, const struct connection *connection,
+					const struct told *told)
 {
 	const struct tcp_sock *tp = (const void *)hook->sk;
-	struct tcprt_event *event = &connection->event;
+	const volatile struct tcprt_config *config = lcc_config();
+	struct events_slot *slot;
+	struct tcprt_event *event;
 	__u32 min_rtt_us;
 
-	event->kind = kind;
-	event->retransmissions = retransmissions(hook) - retrans_from;
-	event->mss = hook->tcp ? hook->tcp->mss_cache : BPF_CORE_READ(tp, mss_cache);
+	if (!config || connection->unwanted || (config->pid && connection->pid != config->pid))
+		return;
+	slot = lcc_log_begin(&events, &events_heads, hook->now);
+	if (!slot)
+		return;
+	event = &slot->event;
+	event->start_ns = told->start_ns;
+	event->total_us = told->total_us;
+	event->receive_us = told->receive_us;
+	event->service_us = told->service_us;
+	event->sent_bytes = told->sent_bytes;
+	event->received_bytes = told->received_bytes;
+	event->unacknowledged_bytes = told->unacknowledged_bytes;
 	min_rtt_us = hook->tcp ? hook->tcp->rtt_min : compat_tcp_min_rtt_us(tp);
 	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
-	lcc_emit(hook->ctx, &events, &events_lost, event, sizeof(*event));
+	event->retransmissions = retransmissions(hook) - told->retransmissions_from;
+	event->task = connection->task;
+	event->mss = hook->tcp ? hook->tcp->mss_cache : BPF_CORE_READ(tp, mss_cache);
+	event->local = connection->local;
+	event->peer = connection->peer;
+	event->local_port = connection->local_port;
+	event->peer_port = connection->peer_port;
+	event->family = connection->family;
+	event->kind = told->kind;
+	event->reordered = connection->reordered;
+	event->joined = connection->joined;
+	event->cgroup = connection->cgroup;
+	event->netns = connection->netns;
+	event->pid = connection->pid;
+	__builtin_memcpy(event->comm, connection->comm, sizeof(event->comm));
+	event->status = 0;
+	event->protocol = TCPRT_ANY;
+	event->request_length = 0;
+	lcc_log_end(&slot->number);
 }
 
-/* Sends what became of a task that ended at `end`. */
-static __always_inline void send_task(const struct hook *hook, struct connection *connection, char kind, __u64 end,
+/* Tells what became of a task that ended at `end`. */
+static __always_inline void send_task(const struct hook *hook, const struct connection *connection, char kind, __u64 end,
 				      __u64 unacknowledged)
 {
-	struct tcprt_event *event = &connection->event;
 	bool is_client = connection->role == ROLE_CLIENT;
 	bool is_answered = connection->phase == PHASE_RESPONSE;
+	struct told told = {
+		.kind = kind,
+		.start_ns = connection->start_ns,
+		.total_us = microseconds(connection->start_ns, end),
+		.sent_bytes = is_client || is_answered ? connection->task_sent_bytes : 0,
+		.received_bytes = connection->task_received_bytes,
+		.unacknowledged_bytes = unacknowledged,
+		.retransmissions_from = connection->task_retransmissions,
+	};
 
-	event->total_us = microseconds(event->start_ns, end);
-	event->service_us = is_answered ? microseconds(connection->request_end_ns, connection->response_start_ns) : 0;
-	if (is_client)
-		event->receive_us = is_answered ? microseconds(connection->response_start_ns, end) : 0;
-	else
-		event->receive_us = microseconds(event->start_ns, connection->request_end_ns);
-	event->sent_bytes = is_client || is_answered ? connection->sent_bytes - connection->task_sent_from : 0;
-	event->received_bytes = connection->received_bytes - connection->task_received_from;
-	event->unacknowledged_bytes = unacknowledged;
-	send_event(hook, connection, kind, connection->task_retransmissions);
+	if (is_answered)
+		told.service_us = microseconds(connection->request_end_ns, connection->response_start_ns);
+	if (!is_client)
+		told.receive_us = microseconds(connection->start_ns, connection->request_end_ns);
+	else if (is_answered)
+		told.receive_us = microseconds(connection->response_start_ns, end);
+	write_event(hook, connection, &told);
 }
 
 static __always_inline void start_task(const struct hook *hook, struct connection *connection)
 {
 	connection->phase = PHASE_REQUEST;
-	connection->event.start_ns = hook->now;
-	connection->event.task += 1;
-	connection->event.reordered = 0;
-	connection->task_received_from = connection->received_bytes;
-	connection->task_sent_from = connection->sent_bytes;
+	connection->start_ns = hook->now;
+	connection->task += 1;
+	connection->reordered = 0;
+	connection->task_received_bytes = 0;
+	connection->task_sent_bytes = 0;
 	connection->task_retransmissions = retransmissions(hook);
 }
 
@@ -159,6 +222,7 @@ static __always_inline void count_received(struct connection *connection, __u32 
 	if (!after(end, connection->received))
 		return;
 	connection->received_bytes += end - connection->received;
+	connection->task_received_bytes += end - connection->received;
 	connection->received = end;
 }
 
@@ -186,14 +250,14 @@ static __always_inline void on_receive(const struct hook *hook, struct connectio
 		connection->response_end_ns = hook->now;
 	}
 	if (reordered)
-		connection->event.reordered = 1;
+		connection->reordered = 1;
 	count_received(connection, end);
 }
 
 /* Data came that fills a gap, behind which data had come before. */
 static __always_inline void on_fill(const struct hook *hook, struct connection *connection)
 {
-	connection->event.reordered = 1;
+	connection->reordered = 1;
 	if (connection->role == ROLE_SERVER && connection->phase == PHASE_REQUEST)
 		connection->request_end_ns = hook->now;
 	if (connection->role == ROLE_CLIENT && connection->phase == PHASE_RESPONSE)
@@ -217,10 +281,11 @@ static __always_inline void on_send(const struct hook *hook, struct connection *
 		connection->phase = PHASE_RESPONSE;
 		connection->response_start_ns = hook->now;
 		connection->response_end_ns = hook->now;
-		connection->task_sent_from = connection->sent_bytes;
+		connection->task_sent_bytes = 0;
 		connection->task_retransmissions = retransmissions(hook);
 	}
 	connection->sent_bytes += end - connection->sent;
+	connection->task_sent_bytes += end - connection->sent;
 	connection->sent = end;
 }
 
@@ -240,8 +305,8 @@ static __always_inline void on_ack(const struct hook *hook, struct connection *c
 /* The connection is over. `unsent`: bytes that wait behind what was sent. */
 static __always_inline void on_close(const struct hook *hook, struct connection *connection, __u32 unsent)
 {
-	struct tcprt_event *event = &connection->event;
 	__u64 unacknowledged = unsent;
+	struct told told = {};
 
 	if (after(connection->sent, connection->acknowledged))
 		unacknowledged += connection->sent - connection->acknowledged;
@@ -252,7 +317,7 @@ static __always_inline void on_close(const struct hook *hook, struct connection 
 			send_task(hook, connection, 'P', hook->now, 0);
 		return;
 	}
-	if (!event->task)
+	if (!connection->task)
 		return;
 	if (connection->phase == PHASE_REQUEST)
 		send_task(hook, connection, 'N', hook->now, 0);
@@ -260,14 +325,14 @@ static __always_inline void on_close(const struct hook *hook, struct connection 
 		send_task(hook, connection, 'W', hook->now, unacknowledged);
 	else
 		send_task(hook, connection, 'R', connection->response_end_ns, 0);
-	event->start_ns = connection->opened_ns;
-	event->total_us = microseconds(connection->opened_ns, hook->now);
-	event->receive_us = 0;
-	event->service_us = 0;
-	event->sent_bytes = connection->sent_bytes;
-	event->received_bytes = connection->received_bytes;
-	event->unacknowledged_bytes = unacknowledged;
-	send_event(hook, connection, 'E', connection->opened_retransmissions);
+	told.kind = 'E';
+	told.start_ns = connection->opened_ns;
+	told.total_us = microseconds(connection->opened_ns, hook->now);
+	told.sent_bytes = connection->sent_bytes;
+	told.received_bytes = connection->received_bytes;
+	told.unacknowledged_bytes = unacknowledged;
+	told.retransmissions_from = connection->opened_retransmissions;
+	write_event(hook, connection, &told);
 }
 
 static __always_inline bool is_within(const volatile struct tcprt_ports *ranges, __u32 count, __u16 port)
@@ -303,8 +368,8 @@ static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
 static __always_inline bool is_measured(struct connection *connection, __u8 role)
 {
 	const __u16 ephemeral = 32768;
-	__u16 local = connection->event.local_port;
-	__u16 peer = connection->event.peer_port;
+	__u16 local = connection->local_port;
+	__u16 peer = connection->peer_port;
 	__u8 configured;
 	bool all;
 
@@ -314,7 +379,7 @@ static __always_inline bool is_measured(struct connection *connection, __u8 role
 	connection->role = role;
 	if (role != ROLE_UNKNOWN)
 		return 1;
-	connection->event.joined = 1;
+	connection->joined = 1;
 	if (configured != ROLE_UNKNOWN)
 		connection->role = configured;
 	else if (local < ephemeral && peer >= ephemeral)
@@ -339,6 +404,26 @@ static __always_inline __u16 family_of(const struct lcc_address *address)
 	const __u32 *middle = (const void *)&address->bytes[8];
 
 	return !*high && *middle == bpf_htonl(0xffff) ? AF_INET : AF_INET6;
+}
+
+/*
+ * Whose socket it is: namespace and control group, and whether it is one of those that are asked for. Only where kernel memory
+ * can be read: not by programs of control groups.
+ */
+static __always_inline void identify(struct connection *connection, const struct sock *sk)
+{
+	const volatile struct tcprt_config *config = lcc_config();
+	const struct cgroup *cgroup = compat_sock_cgroup(sk);
+
+	if (!config)
+		return;
+	connection->identified = 1;
+	connection->netns = compat_net_inum(compat_sock_net(sk));
+	connection->cgroup = cgroup ? compat_cgroup_id(cgroup) : 0;
+	if (config->netns && connection->netns != config->netns)
+		connection->unwanted = 1;
+	if (config->cgroup && !(cgroup && compat_cgroup_is_below(cgroup, config->cgroup)))
+		connection->unwanted = 1;
 }
 
 /* Keeps a new connection, in place of an older one at the same key. NULL where the map does not take it. */

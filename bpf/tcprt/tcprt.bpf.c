@@ -36,19 +36,19 @@ static __always_inline bool is_shut(__u8 state)
 	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
 }
 
-static __always_inline void read_addresses(struct tcprt_event *event, const struct sock *sk)
+static __always_inline void read_addresses(struct connection *connection, const struct sock *sk)
 {
 	const struct sock_common *common = &sk->__sk_common;
 
 	if (BPF_CORE_READ(common, skc_family) == AF_INET) {
-		map_address(&event->local, BPF_CORE_READ(common, skc_rcv_saddr));
-		map_address(&event->peer, BPF_CORE_READ(common, skc_daddr));
+		map_address(&connection->local, BPF_CORE_READ(common, skc_rcv_saddr));
+		map_address(&connection->peer, BPF_CORE_READ(common, skc_daddr));
 	} else if (bpf_core_field_exists(common->skc_v6_daddr)) {
 		/* 3.13, efe4208f47f9 ("ipv6: make lookups simpler and faster") */
-		BPF_CORE_READ_INTO(&event->local, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&event->peer, common, skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&connection->local, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&connection->peer, common, skc_v6_daddr.in6_u.u6_addr8);
 	}
-	event->family = family_of(&event->peer);
+	connection->family = family_of(&connection->peer);
 }
 
 /* Begins with a connection of the kernel's sock. NULL where it is not measured. */
@@ -58,16 +58,19 @@ static __always_inline struct connection *begin(const struct hook *hook, __u8 ro
 	const struct sock *sk = hook->sk;
 	struct connection new = {};
 
-	new.event.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	new.event.peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	new.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	new.peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (!is_measured(&new, role))
 		return 0;
-	read_addresses(&new.event, sk);
+	read_addresses(&new, sk);
 	new.received = received;
 	new.sent = sent;
 	new.acknowledged = role == ROLE_UNKNOWN ? BPF_CORE_READ(tp, snd_una) : sent;
 	if (role == ROLE_UNKNOWN)
 		new.sent_fin = is_shut(BPF_CORE_READ(sk, __sk_common.skc_state));
+	identify(&new, sk);
+	if (new.unwanted)
+		return 0;
 	return keep(hook, (__u64)sk, &new);
 }
 
@@ -333,15 +336,15 @@ static __always_inline struct connection *begin_at(const struct hook *hook, cons
 {
 	struct connection new = {};
 
-	new.event.local_port = sk->src_port;
-	new.event.peer_port = bpf_ntohs(sk->dst_port);
+	new.local_port = sk->src_port;
+	new.peer_port = bpf_ntohs(sk->dst_port);
 	if (!is_measured(&new, role))
 		return 0;
 	if (sk->family == AF_INET) {
-		map_address(&new.event.local, sk->src_ip4);
-		map_address(&new.event.peer, sk->dst_ip4);
+		map_address(&new.local, sk->src_ip4);
+		map_address(&new.peer, sk->dst_ip4);
 	} else {
-		__be32 *local = (void *)new.event.local.bytes, *peer = (void *)new.event.peer.bytes;
+		__be32 *local = (void *)new.local.bytes, *peer = (void *)new.peer.bytes;
 
 		local[0] = sk->src_ip6[0];
 		local[1] = sk->src_ip6[1];
@@ -352,7 +355,7 @@ static __always_inline struct connection *begin_at(const struct hook *hook, cons
 		peer[2] = sk->dst_ip6[2];
 		peer[3] = sk->dst_ip6[3];
 	}
-	new.event.family = family_of(&new.event.peer);
+	new.family = family_of(&new.peer);
 	new.received = received;
 	new.sent = sent;
 	new.acknowledged = role == ROLE_UNKNOWN ? hook->tcp->snd_una : sent;
@@ -418,7 +421,7 @@ static __always_inline void go(const struct hook *hook, struct connection *conne
 static __always_inline bool is_end(const struct hook *hook, const struct connection *connection,
 				   const struct segment *segment, bool comes)
 {
-	if (!connection->event.joined)
+	if (!connection->joined)
 		return 0;
 	if (segment->flags & TCP_FLAG_RST)
 		return !comes || segment->start == hook->tcp->rcv_nxt;
@@ -444,7 +447,7 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes)
 	hook.tcp = bpf_tcp_sock(sk);
 	if (!hook.tcp || !read_segment(skb, &segment) || segment.flags & TCP_FLAG_SYN)
 		return;
-	key = bpf_get_socket_cookie(skb);
+	key = (__u64)sk;
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection) {
 		if (segment.end == segment.start || is_shut(sk->state))
@@ -512,7 +515,7 @@ int socket_event(struct bpf_sock_ops *ops)
 	hook.tcp = bpf_tcp_sock(sk);
 	if (!hook.tcp)
 		return 1;
-	key = bpf_get_socket_cookie(ops);
+	key = (__u64)sk;
 	if (op == BPF_SOCK_OPS_STATE_CB) {
 		connection = bpf_map_lookup_elem(&connections, &key);
 		if (!connection)
@@ -537,6 +540,26 @@ int socket_event(struct bpf_sock_ops *ops)
 }
 
 /*
+ * Who reads from a socket: the process that copies what has come. 4.16, 6163849d289b ("net: tcp: add trace event for
+ * tcp_rcv_space_adjust"). Sockets that the kernel itself reads from (kTLS, sockmap, NFS) show whoever was interrupted.
+ */
+LCC_OPTIONAL SEC("raw_tp/tcp_rcv_space_adjust")
+int BPF_PROG(reader, const struct sock *sk)
+{
+	struct connection *connection;
+	__u64 key = (__u64)sk;
+
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection || connection->pid)
+		return 0;
+	connection->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(connection->comm, sizeof(connection->comm));
+	if (!connection->identified)
+		identify(connection, sk);
+	return 0;
+}
+
+/*
  * The end of connections that are older than their observation and that no segment ends, for 4: the peer is gone.
  * 4.16, e1a4aa50f4ae ("tcp: add tracepoint trace_tcp_destroy_sock()").
  */
@@ -544,7 +567,7 @@ LCC_OPTIONAL SEC("raw_tp/tcp_destroy_sock")
 int BPF_PROG(destroyed, const struct sock *sk)
 {
 	struct hook hook = { .ctx = ctx, .sk = sk, .now = compat_now() };
-	__u64 key = compat_sock_cookie(sk);
+	__u64 key = (__u64)sk;
 	struct connection *connection;
 
 	connection = bpf_map_lookup_elem(&connections, &key);

@@ -59,6 +59,38 @@ struct tcprt_event {
 	 * as do the connection's bytes and retransmissions, and which side is the server's is a guess.
 	 */
 	bool joined : 1;
+	/* The socket's control group: its id, the inode number of its folder; 0 where it has none, or is not known. */
+	__u64 cgroup;
+	/* The network namespace: its inode number; 0 where it is not known. */
+	__u32 netns;
+	/* The process that first read from the socket since the connection is observed; 0 where none did. */
+	__u32 pid;
+	char comm[TASK_COMM_LEN];
+	/* HTTP: the response's status; 0 where there is none. */
+	__u16 status;
+	/* enum tcprt_protocol */
+	__u8 protocol;
+	/* HTTP: bytes of `request` that are filled: the begin of the request, its first line if that is short enough. */
+	__u8 request_length;
+	char request[92];
+};
+
+/* What a task was recognised as. */
+enum tcprt_protocol {
+	/* Not looked at. */
+	TCPRT_ANY,
+	TCPRT_HTTP,
+	TCPRT_TLS,
+};
+
+/* What is a task. */
+enum tcprt_mode {
+	/* Whatever is sent and answered. */
+	TCPRT_DEFAULT,
+	/* What begins with a request of HTTP/1, from the first byte to the next one's; other data is none. */
+	TCPRT_HTTP_ONLY,
+	/* TLS: application data. Handshakes, alerts (close_notify) and the like are none. */
+	TCPRT_HTTPS,
 };
 
 /* Both ends are of the range. Host order. */
@@ -81,6 +113,13 @@ struct tcprt_config {
 	__u32 peer_count;
 	struct tcprt_ports local[TCPRT_RANGES];
 	struct tcprt_ports peer[TCPRT_RANGES];
+	/* Only connections of this control group and those below it, by the id; of this process; of this namespace. */
+	__u64 cgroup;
+	__u32 pid;
+	__u32 netns;
+	/* enum tcprt_mode: others than the default see packets at control groups. */
+	__u32 mode;
+	__u32 unused;
 };
 
 #endif

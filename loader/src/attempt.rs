@@ -88,6 +88,20 @@ pub(crate) fn global_data() -> Answer {
     if frozen == 0 { Answer::Yes } else { answer(frozen, "freezing a map") }
 }
 
+/// Whether an array map's memory can be shown to user space.
+pub(crate) fn shown_array() -> bool {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: libbpf_sys::BPF_F_MMAPABLE,
+        ..Default::default()
+    };
+    // SAFETY: the name is terminated.
+    let map = unsafe {
+        libbpf_sys::bpf_map_create(libbpf_sys::BPF_MAP_TYPE_ARRAY, c"lcc_attempt".as_ptr(), 4, 8, 1, &options)
+    };
+    answer(map, "") == Answer::Yes
+}
+
 /// Whether the kernel has a map type.
 pub(crate) fn map_type(number: u32) -> Answer {
     // SAFETY: no options.

@@ -38,6 +38,7 @@ pub mod cause;
 pub mod choose;
 pub mod configuration;
 pub mod embedded;
+pub mod log;
 mod open;
 mod pins;
 mod probe;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenObject, OpenProgramMut};
-use plan::{Attach, MapPlan, Need, Plan, ProgramPlan, SectionKind, Status};
+use plan::{Attach, MapDefinition, MapPlan, Need, Plan, ProgramPlan, SectionKind, Status};
 
 use crate::configuration::{self, Configuration};
 use crate::session::Options;
 use crate::weaken::weaken;
-use crate::{raw, verifier};
+use crate::{attempt, log, raw, verifier};
 
 /// What an attempt is made with; the same for every attempt at an object.
 pub(crate) struct Work<'w> {
@@ -20,7 +20,7 @@ pub(crate) struct Work<'w> {
     pub(crate) options: &'w Options,
     pub(crate) configuration: Option<&'w Configuration>,
     /// The maps' declared types.
-    pub(crate) declared: &'w [plan::MapDefinition],
+    pub(crate) declared: &'w [MapDefinition],
 }
 
 /// Why an attempt failed.
@@ -79,6 +79,11 @@ pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<Str
             maps.insert(name, MapHandle::try_from(&map)?);
         }
     }
+    for log in work.declared.iter().filter(|map| map.log().is_some()) {
+        if let Some(heads) = maps.get(&log::heads(&log.name)) {
+            log::place(heads, log_slots(work, log)).map_err(|error| Failed::Object(error.into()))?;
+        }
+    }
     if let (Some(map), false) = (maps.get(configuration::MAP), work.options.config.is_empty()) {
         let mut value = work.options.config.clone();
         value.resize(map.value_size() as usize, 0);
@@ -118,10 +123,35 @@ fn prepare_map(work: &Work<'_>, planned: &MapPlan, open: &mut OpenObject) -> Res
             map.set_max_entries(0)?;
         }
     }
-    if let Some((_, entries)) = work.options.map_entries.iter().find(|(name, _)| *name == planned.name) {
-        map.set_max_entries(*entries)?;
+    if let Some(entries) = entries(work, &planned.name) {
+        map.set_max_entries(entries)?;
+    }
+    let Some(declared) = declared else { return Ok(()) };
+    if declared.log().is_some() || declared.heads_of().is_some() {
+        let slots = if declared.log().is_some() { log_slots(work, declared) } else { 1 };
+        map.set_max_entries(slots.saturating_mul(processors()))?;
+        if attempt::shown_array() {
+            map.set_map_flags(libbpf_sys::BPF_F_MMAPABLE)?;
+        }
     }
     Ok(())
+}
+
+/// The entries that the caller wants a map to have.
+fn entries(work: &Work<'_>, map: &str) -> Option<u32> {
+    work.options.map_entries.iter().find(|(name, _)| name == map).map(|(_, entries)| *entries)
+}
+
+/// Slots of a log for each processor.
+fn log_slots(work: &Work<'_>, log: &MapDefinition) -> u32 {
+    entries(work, &log.name).unwrap_or(log.max_entries).clamp(2, 1 << 24).next_power_of_two()
+}
+
+/// How many numbers of processors there are, used or not: programs may see any of them.
+fn processors() -> u32 {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = possible.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<u32>().ok());
+    last.map_or_else(|| libbpf_rs::num_possible_cpus().unwrap_or(1) as u32, |last| last.saturating_add(1))
 }
 
 /// Writes the configuration where the constants are.

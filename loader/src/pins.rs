@@ -104,15 +104,17 @@ pub(crate) fn pin(
 /// # Errors
 /// A file or folder cannot be read or removed; the error names it.
 pub fn retire(pins: &Path) -> io::Result<()> {
+    all(pins)?.iter().try_for_each(|folder| remove(folder))
+}
+
+/// The folders that sessions have made in a folder of pins.
+pub(crate) fn all(pins: &Path) -> io::Result<Vec<PathBuf>> {
     let is_key = |name: &str| name.len() == KEY && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let all = match names(pins) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         all => all?,
     };
-    for (_, folder) in all.into_iter().filter(|(name, _)| is_key(name)) {
-        remove(&folder)?;
-    }
-    Ok(())
+    Ok(all.into_iter().filter(|(name, _)| is_key(name)).map(|(_, folder)| folder).collect())
 }
 
 /// Removes one of them.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use libbpf_rs::{AsRawLibbpf, OpenProgramMut, ProgramMut};
@@ -56,6 +57,39 @@ impl Drop for CgroupAttachment {
         let (fd, at) = (self.program.as_raw_fd(), self.cgroup.as_raw_fd());
         // SAFETY: both descriptors are open.
         let _ = unsafe { libbpf_sys::bpf_prog_detach2(fd, at, self.attach_type) };
+    }
+}
+
+/// Part of a map's memory, which programs write to while it is read: it is copied, a word at a time.
+pub(crate) struct Window {
+    map: memmap2::MmapRaw,
+}
+
+impl Window {
+    /// Shows the map's bytes from `at` on.
+    pub(crate) fn new(map: BorrowedFd<'_>, at: usize, len: usize) -> io::Result<Window> {
+        let map = memmap2::MmapOptions::new().offset(at as u64).len(len).map_raw_read_only(map.as_raw_fd())?;
+        Ok(Window { map })
+    }
+
+    /// Copies words of eight bytes, from `at` on.
+    pub(crate) fn words(&self, at: usize, words: &mut [u64]) {
+        assert!(at.is_multiple_of(8) && at + words.len() * 8 <= self.map.len(), "inside of the window");
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: it is inside of the mapping, which begins at a page and at a word of the map.
+            let place = unsafe { self.map.as_ptr().add(at + index * 8).cast::<AtomicU64>() };
+            // SAFETY: the same; whatever is written there meanwhile, words are whole.
+            *word = unsafe { &*place }.load(Ordering::Acquire);
+        }
+    }
+
+    /// Copies bytes, whole words, from `at` on.
+    pub(crate) fn bytes(&self, at: usize, bytes: &mut [u8]) {
+        for (index, bytes) in bytes.chunks_exact_mut(8).enumerate() {
+            let mut word = [0];
+            self.words(at + index * 8, &mut word);
+            bytes.copy_from_slice(&word[0].to_ne_bytes());
+        }
     }
 }
 

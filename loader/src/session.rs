@@ -82,7 +82,7 @@ impl Session {
     /// # Errors
     /// Their buffers cannot be made.
     pub fn listen<'h>(&self, handler: impl FnMut(Event<'_>) + Send + 'h) -> libbpf_rs::Result<Listener<'h>> {
-        Listener::new(&self.streams, &self.maps, handler)
+        Listener::new(&self.streams, &self.maps, self.reused, handler)
     }
 
     /// Detaches everything, also what is pinned.
@@ -292,7 +292,7 @@ impl<'p> Prepared<'p> {
             let lost = self.declared.iter().find(|other| other.lost_of() == Some(&map.name));
             Some(Stream {
                 name: map.name.clone(),
-                event: map.stream()?.to_owned(),
+                event: map.stream().or(map.log())?.to_owned(),
                 lost: lost.map(|lost| lost.name.clone()),
                 bytes: map.max_entries,
             })

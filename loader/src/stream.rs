@@ -1,16 +1,18 @@
-//! Events from the kernel, whatever it sends them by: a ring buffer, or a perf buffer for each processor.
+//! Events from the kernel, whatever it sends them by: a ring buffer, a perf buffer for each processor, or a log.
 //!
-//! A stream is a map with the tag `lcc:stream:STRUCT` (`LCC_STREAM` of `bpf/lcc.bpf.h`). What did not get into a ring buffer the
-//! program counts, what did not get into a perf buffer the kernel: [`Listener::lost`] has the sum.
+//! A stream is a map with the tag `lcc:stream:STRUCT` (`LCC_STREAM` of `bpf/lcc.bpf.h`), or the slots of a [log](crate::log)
+//! (`LCC_LOG`), which wakes nobody and is looked at every [`LOOK`]. What did not get into a ring buffer the program counts, what did
+//! not get into a perf buffer the kernel, what was overwritten in a log its reader: [`Listener::lost`] has the sum.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 
+use crate::log::{self, Log};
 use crate::raw;
 
 /// A stream of an object that was loaded.
@@ -35,6 +37,9 @@ pub struct Event<'e> {
     pub bytes: &'e [u8],
 }
 
+/// How often logs are looked at, at least.
+pub const LOOK: Duration = Duration::from_millis(50);
+
 type Handler<'h> = Arc<Mutex<dyn FnMut(Event<'_>) + Send + 'h>>;
 
 /// Who hears events. Buffers are there from its making to its end.
@@ -43,6 +48,8 @@ pub struct Listener<'h> {
     perf: Vec<PerfBuffer<'h>>,
     /// By stream: what perf buffers lost, and the map that counts what ring buffers lost.
     lost: BTreeMap<String, (Arc<AtomicU64>, Option<MapHandle>)>,
+    logs: Mutex<Vec<(String, Log)>>,
+    handler: Handler<'h>,
     heard: Arc<AtomicU64>,
 }
 
@@ -50,6 +57,7 @@ impl<'h> Listener<'h> {
     pub(crate) fn new(
         streams: &[Stream],
         maps: &BTreeMap<String, MapHandle>,
+        from_now: bool,
         handler: impl FnMut(Event<'_>) + Send + 'h,
     ) -> libbpf_rs::Result<Listener<'h>> {
         let handler: Handler<'h> = Arc::new(Mutex::new(handler));
@@ -58,15 +66,22 @@ impl<'h> Listener<'h> {
             let (name, handler, heard) = (stream.name.clone(), Arc::clone(&handler), Arc::clone(&heard));
             move |bytes: &[u8]| {
                 heard.fetch_add(1, Ordering::Relaxed);
-                // a handler that panicked once may be called again
-                let mut handler = handler.lock().unwrap_or_else(PoisonError::into_inner);
-                handler(Event { stream: &name, bytes });
+                lock(&handler)(Event { stream: &name, bytes });
             }
         };
         let (mut rings, mut any_ring, mut perf, mut lost) =
             (RingBufferBuilder::new(), false, Vec::new(), BTreeMap::new());
+        let mut logs = Vec::new();
         for stream in streams {
             let Some(map) = maps.get(&stream.name) else { continue };
+            if let Some(heads) = maps.get(&log::heads(&stream.name)) {
+                let mut log = Log::from_first(map, heads)?;
+                if from_now {
+                    log.to_newest()?;
+                }
+                logs.push((stream.name.clone(), log));
+                continue;
+            }
             let count = Arc::new(AtomicU64::new(0));
             let counter = stream.lost.as_ref().and_then(|name| maps.get(name)).map(MapHandle::try_from).transpose()?;
             lost.insert(stream.name.clone(), (Arc::clone(&count), counter));
@@ -89,7 +104,7 @@ impl<'h> Listener<'h> {
             }
         }
         let ring = any_ring.then(|| rings.build()).transpose()?;
-        Ok(Listener { ring, perf, lost, heard })
+        Ok(Listener { ring, perf, lost, logs: Mutex::new(logs), handler, heard })
     }
 
     /// Waits until there are events, hands all that are there to the handler, and gives how many they were: none where the
@@ -99,10 +114,24 @@ impl<'h> Listener<'h> {
     /// The buffers cannot be read.
     pub fn poll(&self, timeout: Duration) -> io::Result<u64> {
         let descriptors = self.ring.iter().map(RingBuffer::epoll_fd).chain(self.perf.iter().map(PerfBuffer::epoll_fd));
-        if !raw::wait(&descriptors.collect::<Vec<_>>(), timeout)? {
-            return Ok(0);
+        let descriptors: Vec<_> = descriptors.collect();
+        if lock(&self.logs).is_empty() {
+            return if raw::wait(&descriptors, timeout)? { self.consume() } else { Ok(0) };
         }
-        self.consume()
+        let end = Instant::now().checked_add(timeout);
+        loop {
+            let heard = self.consume()?;
+            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if heard > 0 || left.is_zero() {
+                return Ok(heard);
+            }
+            let before = Instant::now();
+            let wait = left.min(LOOK);
+            // a signal: whoever polls may want to end
+            if !raw::wait(&descriptors, wait)? && before.elapsed() < wait {
+                return self.consume();
+            }
+        }
     }
 
     /// Hands all that is there to the handler, without waiting for more.
@@ -117,6 +146,11 @@ impl<'h> Listener<'h> {
         for perf in &self.perf {
             perf.consume().map_err(io::Error::other)?;
         }
+        for (name, log) in lock(&self.logs).iter_mut() {
+            let mut handler = lock(&self.handler);
+            let heard = log.read(|bytes| handler(Event { stream: name, bytes }))?;
+            self.heard.fetch_add(heard, Ordering::Relaxed);
+        }
         Ok(self.heard.load(Ordering::Relaxed) - before)
     }
 
@@ -130,8 +164,16 @@ impl<'h> Listener<'h> {
             let counted = counter.as_ref().map(sum).transpose()?.unwrap_or(0);
             all.insert(stream.clone(), perf.load(Ordering::Relaxed) + counted);
         }
+        for (stream, log) in lock(&self.logs).iter() {
+            all.insert(stream.clone(), log.lost());
+        }
         Ok(all)
     }
+}
+
+/// What a handler that panicked held can be taken again.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Of a per-CPU counter.

@@ -56,7 +56,7 @@ fn by_each_rank(test: impl Fn(&Measured<'_>)) {
     let mut tried = 0;
     loop {
         let port = free_port();
-        let config = Config { local: vec![port..=port], peer: vec![port..=port] };
+        let config = Config { local: vec![port..=port], peer: vec![port..=port], ..Config::default() };
         let measured = Measured { bytes: &bytes, hints: hints.clone(), config: config.bytes().unwrap(), port };
         let plan = load("tcprt.o", &bytes, hints.clone(), measured.config.to_vec()).plan;
         let group = plan.groups.iter().find(|group| group.name == "tcp").unwrap();

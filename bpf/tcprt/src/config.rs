@@ -13,6 +13,26 @@ pub struct Config {
     pub local: Vec<RangeInclusive<u16>>,
     /// Ports of servers that this machine's clients talk to.
     pub peer: Vec<RangeInclusive<u16>>,
+    /// Only sockets of this control group and those below it, by its id, the inode number of its folder. All where it is 0.
+    pub cgroup: u64,
+    /// Only connections that this process reads from. All where it is 0.
+    pub pid: u32,
+    /// Only those of this network namespace, by its inode number. All where it is 0.
+    pub netns: u32,
+    /// What is a task.
+    pub mode: Mode,
+}
+
+/// What is a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Whatever is sent and answered.
+    #[default]
+    Default,
+    /// What begins with a request of HTTP/1.
+    Http,
+    /// Application data of TLS.
+    Https,
 }
 
 /// Why a configuration cannot be given to the object.
@@ -41,7 +61,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Bytes of `struct tcprt_config`.
-    pub const SIZE: usize = 8 + 2 * RANGES * 4;
+    pub const SIZE: usize = 8 + 2 * RANGES * 4 + 24;
 
     /// The struct's bytes, in this machine's byte order, as the loader takes them.
     ///
@@ -64,6 +84,11 @@ impl Config {
                 bytes[at + 2..][..2].copy_from_slice(&last.to_ne_bytes());
             }
         }
+        let rest = 8 + 2 * RANGES * 4;
+        bytes[rest..][..8].copy_from_slice(&self.cgroup.to_ne_bytes());
+        for (at, word) in [self.pid, self.netns, self.mode as u32].into_iter().enumerate() {
+            bytes[rest + 8 + at * 4..][..4].copy_from_slice(&word.to_ne_bytes());
+        }
         Ok(bytes)
     }
 }
@@ -74,7 +99,7 @@ mod tests {
 
     #[test]
     fn counts_come_first_then_both_kinds_of_ranges() {
-        let config = Config { local: vec![80..=80, 8000..=8999], peer: vec![3306..=3306] };
+        let config = Config { local: vec![80..=80, 8000..=8999], peer: vec![3306..=3306], ..Config::default() };
         let bytes = config.bytes().unwrap();
         let u16 = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         assert_eq!((bytes[..4].to_vec(), bytes[4..8].to_vec()), (2u32.to_ne_bytes().into(), 1u32.to_ne_bytes().into()));

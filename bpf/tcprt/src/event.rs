@@ -1,6 +1,6 @@
 //! `struct tcprt_event` of `bpf/tcprt/tcprt.h`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// What an event tells: the letters of the vendor's log.
@@ -80,6 +80,64 @@ pub struct Event {
     pub reordered: bool,
     /// The connection is older than its observation: its first task may be cut off, and its side is a guess.
     pub joined: bool,
+    /// The socket's control group: its id, the inode number of its folder; 0 where it has none, or is not known.
+    pub cgroup: u64,
+    /// The network namespace, by its inode number; 0 where it is not known.
+    pub netns: u32,
+    /// The process that first read from the socket since the connection is observed; 0 where none did.
+    pub pid: u32,
+    /// What the process is called.
+    pub comm: Text<16>,
+    /// The status of an HTTP response; 0 where there is none.
+    pub status: u16,
+    /// What the task was recognised as.
+    pub protocol: Protocol,
+    /// The begin of an HTTP request: its first line, and more or less of it.
+    pub request: Text<92>,
+}
+
+/// What a task was recognised as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// It was not looked at.
+    #[default]
+    Any,
+    /// HTTP/1.
+    Http,
+    /// TLS.
+    Tls,
+}
+
+/// Bytes that are text as a rule: up to `N`, filled up with zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Text<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> Text<N> {
+    /// The bytes before the first zero.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Text([0; N])
+    }
+}
+
+/// What is no UTF-8, and what would move a terminal's cursor, is shown as U+FFFD.
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(self.bytes());
+        text.chars().try_for_each(|c| f.write_char(if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
 }
 
 /// Why bytes are no event.
@@ -102,7 +160,7 @@ pub enum ParseError {
 
 impl Event {
     /// Bytes of `struct tcprt_event`.
-    pub const SIZE: usize = 112;
+    pub const SIZE: usize = 240;
 
     /// Reads what the object sent, in this machine's byte order.
     ///
@@ -137,6 +195,17 @@ impl Event {
             peer: end(PEER, PEER_PORT),
             reordered: flag(REORDERED),
             joined: flag(JOINED),
+            cgroup: u64(CGROUP),
+            netns: u32(NETNS),
+            pid: u32(PID),
+            comm: Text(field(bytes, COMM)),
+            status: u16(STATUS),
+            protocol: match field::<1>(bytes, PROTOCOL)[0] {
+                1 => Protocol::Http,
+                2 => Protocol::Tls,
+                _ => Protocol::Any,
+            },
+            request: request(bytes),
         })
     }
 
@@ -209,6 +278,23 @@ pub(crate) const FLAGS: usize = 111;
 pub(crate) const REORDERED: u8 = if cfg!(target_endian = "little") { 1 << 0 } else { 1 << 7 };
 pub(crate) const JOINED: u8 = if cfg!(target_endian = "little") { 1 << 1 } else { 1 << 6 };
 
+pub(crate) const CGROUP: usize = 112;
+pub(crate) const NETNS: usize = 120;
+pub(crate) const PID: usize = 124;
+pub(crate) const COMM: usize = 128;
+pub(crate) const STATUS: usize = 144;
+pub(crate) const PROTOCOL: usize = 146;
+pub(crate) const REQUEST_LENGTH: usize = 147;
+pub(crate) const REQUEST: usize = 148;
+
+/// The request's bytes that are filled.
+fn request(bytes: &[u8; Event::SIZE]) -> Text<92> {
+    let length = usize::from(field::<1>(bytes, REQUEST_LENGTH)[0]);
+    let mut request = field::<92>(bytes, REQUEST);
+    request.iter_mut().skip(length).for_each(|byte| *byte = 0);
+    Text(request)
+}
+
 /// The field's bytes: its place is a constant inside of the struct.
 fn field<const N: usize>(bytes: &[u8; Event::SIZE], at: usize) -> [u8; N] {
     let mut field = [0; N];
@@ -235,6 +321,14 @@ mod tests {
             bytes.extend(value.to_ne_bytes());
         }
         bytes.extend([kind, REORDERED]);
+        bytes.extend(7777u64.to_ne_bytes());
+        bytes.extend(4026531840u32.to_ne_bytes());
+        bytes.extend(4321u32.to_ne_bytes());
+        bytes.extend(*b"nginx\0\0\0\0\0\0\0\0\0\0\0");
+        bytes.extend(404u16.to_ne_bytes());
+        bytes.extend([1, 16]);
+        // what is behind its length is older
+        bytes.extend([&b"GET /a HTTP/1.1\r"[..], &[b'x'; 76]].concat());
         bytes
     }
 
@@ -262,8 +356,19 @@ mod tests {
         padded.extend([0; 4]);
         assert_eq!(Event::parse(&padded), Event::parse(&bytes));
         let told = |bytes: &[u8]| Event::parse(bytes).unwrap_err().to_string();
-        assert_eq!(told(&bytes[1..]), "an event of 111 bytes, expected 112");
+        assert_eq!(told(&bytes[1..]), "an event of 239 bytes, expected 240");
         assert_eq!(told(&sample(b'X')), "an event of kind 0x58");
+    }
+
+    #[test]
+    fn who_and_what_is_read() {
+        let event = Event::parse(&sample(b'R')).unwrap();
+        assert_eq!((event.cgroup, event.netns, event.pid, event.status), (7777, 4026531840, 4321, 404));
+        assert_eq!(
+            (event.comm.to_string(), event.request.to_string()),
+            ("nginx".into(), "GET /a HTTP/1.1\u{fffd}".into())
+        );
+        assert_eq!(event.protocol, Protocol::Http);
     }
 
     #[test]

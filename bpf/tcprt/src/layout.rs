@@ -51,6 +51,14 @@ fn events_are_read_as_they_are_sent() {
         bytes("kind", event::KIND, 1),
         bit("reordered", event::REORDERED),
         bit("joined", event::JOINED),
+        bytes("cgroup", event::CGROUP, 8),
+        bytes("netns", event::NETNS, 4),
+        bytes("pid", event::PID, 4),
+        bytes("comm", event::COMM, 16),
+        bytes("status", event::STATUS, 2),
+        bytes("protocol", event::PROTOCOL, 1),
+        bytes("request_length", event::REQUEST_LENGTH, 1),
+        bytes("request", event::REQUEST, 92),
     ];
     assert_eq!(members(OBJECT, "tcprt_event"), (expected, Event::SIZE));
 }
@@ -58,8 +66,17 @@ fn events_are_read_as_they_are_sent() {
 #[test]
 fn the_configuration_is_written_as_it_is_read() {
     let ranges = 32 * crate::RANGES as u32;
-    let expected =
-        [("local_count", 0, 32), ("peer_count", 32, 32), ("local", 64, ranges), ("peer", 64 + ranges, ranges)];
+    let expected = [
+        ("local_count", 0, 32),
+        ("peer_count", 32, 32),
+        ("local", 64, ranges),
+        ("peer", 64 + ranges, ranges),
+        ("cgroup", 64 + 2 * ranges, 64),
+        ("pid", 128 + 2 * ranges, 32),
+        ("netns", 160 + 2 * ranges, 32),
+        ("mode", 192 + 2 * ranges, 32),
+        ("unused", 224 + 2 * ranges, 32),
+    ];
     let expected = expected.map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
     assert_eq!(members(OBJECT, "tcprt_config"), (expected, Config::SIZE));
     let expected = [("first", 0, 16), ("last", 16, 16)].map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();

@@ -22,5 +22,5 @@ mod event;
 #[cfg(test)]
 mod layout;
 
-pub use config::{Config, ConfigError, RANGES};
-pub use event::{Event, Kind, Line, ParseError};
+pub use config::{Config, ConfigError, Mode, RANGES};
+pub use event::{Event, Kind, Line, ParseError, Protocol, Text};

@@ -38,6 +38,16 @@ impl MapDefinition {
         self.tagged("lcc:stream:")
     }
 
+    /// For the slots of a log of events (`LCC_LOG`): the name of the struct that they carry.
+    pub fn log(&self) -> Option<&str> {
+        self.tagged("lcc:log:")
+    }
+
+    /// For the heads of a log: the log's name.
+    pub fn heads_of(&self) -> Option<&str> {
+        self.tagged("lcc:heads:")
+    }
+
     /// For a map that counts what did not get into a stream: the stream's name.
     pub fn lost_of(&self) -> Option<&str> {
         self.tagged("lcc:lost:")
