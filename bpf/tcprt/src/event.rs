@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    fn of(letter: u8) -> Option<Kind> {
+    pub(crate) fn of(letter: u8) -> Option<Kind> {
         Some(match letter {
             b'R' => Kind::Request,
             b'W' => Kind::ClosedWhileSending,
@@ -97,7 +97,7 @@ pub struct Event {
 }
 
 /// What a task was recognised as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// It was not looked at.
@@ -208,52 +208,6 @@ impl Event {
             request: request(bytes),
         })
     }
-
-    /// The event as a line of the vendor's log, format V6. `boot_ns` is what the wall clock shows at the boot clock's 0,
-    /// nanoseconds since 1970.
-    pub fn line(&self, boot_ns: u64) -> Line<'_> {
-        Line { event: self, boot_ns }
-    }
-}
-
-/// Shows an event as a line of the vendor's log.
-///
-/// ```text
-/// V6 <R|W|N|E|P> <seconds> <microseconds> <peer>:<port> <local>:<port> …
-/// R, P  sent total_us min_rtt_us retransmissions task service_us receive_us received  reordered mss
-/// W     sent total_us min_rtt_us retransmissions task service_us receive_us unacknowledged reordered mss
-/// N     task total_us received reordered mss
-/// E     task sent unacknowledged received retransmissions min_rtt_us
-/// ```
-///
-/// An IPv6 address stands in brackets; the vendor has none.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'e> {
-    event: &'e Event,
-    boot_ns: u64,
-}
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let event = self.event;
-        let micros = self.boot_ns.saturating_add(event.start_ns) / 1000;
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        write!(f, "V6 {} {seconds} {micros} {} {} ", event.kind.letter(), event.peer, event.local)?;
-        let Event { total_us, service_us, receive_us, sent_bytes, received_bytes, unacknowledged_bytes, .. } = event;
-        let Event { min_rtt_us, retransmissions, task, mss, .. } = event;
-        let reordered = u8::from(event.reordered);
-        match event.kind {
-            Kind::ClosedWhileReceiving => write!(f, "{task} {total_us} {received_bytes} {reordered} {mss}"),
-            Kind::End => {
-                write!(f, "{task} {sent_bytes} {unacknowledged_bytes} {received_bytes} {retransmissions} {min_rtt_us}")
-            }
-            Kind::Request | Kind::ClosedWhileSending | Kind::Peer => {
-                let eighth = if event.kind == Kind::ClosedWhileSending { unacknowledged_bytes } else { received_bytes };
-                write!(f, "{sent_bytes} {total_us} {min_rtt_us} {retransmissions} {task} ")?;
-                write!(f, "{service_us} {receive_us} {eighth} {reordered} {mss}")
-            }
-        }
-    }
 }
 
 // Byte offsets in struct tcprt_event; layout.rs holds them against the object.
@@ -330,22 +284,6 @@ mod tests {
         // what is behind its length is older
         bytes.extend([&b"GET /a HTTP/1.1\r"[..], &[b'x'; 76]].concat());
         bytes
-    }
-
-    #[track_caller]
-    fn check(kind: u8, expected: &str) {
-        let event = Event::parse(&sample(kind)).unwrap();
-        assert_eq!(event.line(1_700_000_000_000_000_000).to_string(), expected);
-    }
-
-    #[test]
-    fn lines_are_the_vendors() {
-        let head = "1700000001 2 [2001:db8::2]:40000 10.0.0.1:80";
-        check(b'R', &format!("V6 R {head} 690 3303 2240 2 10 24 15 120 1 1448"));
-        check(b'P', &format!("V6 P {head} 690 3303 2240 2 10 24 15 120 1 1448"));
-        check(b'W', &format!("V6 W {head} 690 3303 2240 2 10 24 15 7 1 1448"));
-        check(b'N', &format!("V6 N {head} 10 3303 120 1 1448"));
-        check(b'E', &format!("V6 E {head} 10 690 7 120 2 2240"));
     }
 
     #[test]

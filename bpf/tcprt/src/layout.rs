@@ -3,10 +3,7 @@
 use btf::object_file::ObjectFile;
 use btf::{Kind, layout};
 
-use crate::{Config, Event, event};
-
-/// What the build script compiled.
-const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcprt.o"));
+use crate::{Config, Event, OBJECT, event};
 
 /// Name, first bit and number of bits of each member; and the bytes of the whole.
 fn members(object: &[u8], name: &str) -> (Vec<(String, u32, u32)>, usize) {

@@ -1,16 +1,22 @@
 //! Response times of TCP servers and clients, for each task (a request and its response) on each connection.
 //!
-//! The BPF object, `tcprt.bpf.c`, sends an event for each task and each end of a connection. Here is what such an event is:
+//! The BPF object, `tcprt.bpf.c`, sends an event for each task and each end of a connection. Here is what such
+//! an event is, and what people and programs are told of it:
 //!
 //! ```text
-//! kernel: hooks ─> connections ─> events (ring or perf buffer) ─> bytes ─> Event::parse ─> Event ─> Event::line
+//! kernel: hooks ─> connections ─> events (a log) ─> bytes ─> Event::parse ─> Event ─┐
+//! a log's lines: v6::parse, json::parse ─> Record <── Record::of, with the time of day ┘
+//! Record ─> v6::Line, json::line, text::Table         a line for each
+//!        ─> summary, stats, prometheus, top           what came of many
+//!        ─> svg                                       pictures
 //! ```
 //!
 //! ```
 //! # fn print(bytes: &[u8]) -> Result<(), tcprt::ParseError> {
 //! // wall clock minus boot clock, in nanoseconds
 //! let boot = 1_700_000_000_000_000_000;
-//! println!("{}", tcprt::Event::parse(bytes)?.line(boot));
+//! let record = tcprt::Record::of(&tcprt::Event::parse(bytes)?, boot);
+//! println!("{}", tcprt::v6::Line(&record));
 //! # Ok(())
 //! # }
 //! # assert!(print(&[]).is_err());
@@ -18,9 +24,30 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod containers;
 mod event;
 #[cfg(test)]
+mod golden;
+pub mod histogram;
+pub mod http;
+pub mod json;
+#[cfg(test)]
 mod layout;
+pub mod log;
+pub mod ports;
+pub mod prometheus;
+pub mod record;
+pub mod stats;
+pub mod summary;
+pub mod svg;
+pub mod text;
+pub mod top;
+pub mod units;
+pub mod v6;
 
 pub use config::{Config, ConfigError, Mode, RANGES};
-pub use event::{Event, Kind, Line, ParseError, Protocol, Text};
+pub use event::{Event, Kind, ParseError, Protocol, Text};
+pub use record::Record;
+
+/// The BPF object, as the build script compiled `tcprt.bpf.c`.
+pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcprt.o"));
