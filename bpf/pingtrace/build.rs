@@ -1,5 +1,0 @@
-//! Compiles the object that the agent carries.
-
-fn main() {
-    compile::for_build_script("bpf/pingtrace/pingtrace.bpf.c");
-}
