@@ -10,6 +10,8 @@ enum Probe {
     Program(&'static str),
     /// Any one of these files.
     File(&'static [&'static str]),
+    /// A file of that path in a folder of that folder: one for each version.
+    Below(&'static str, &'static str),
 }
 
 /// One Debian package and the reason it is needed.
@@ -74,6 +76,20 @@ const NEEDS: &[Need] = &[
         probe: Probe::Program("python3"),
         why: "the loader's example for Python is run in a test",
     },
+    Need { package: "nginx", probe: Probe::Program("nginx"), why: "a server that tcprt measures" },
+    Need { package: "apache2-utils", probe: Probe::Program("ab"), why: "asks nginx, and counts its requests" },
+    Need { package: "wrk", probe: Probe::Program("wrk"), why: "asks nginx, and leaves in the middle" },
+    Need {
+        package: "redis-server",
+        probe: Probe::Program("redis-server"),
+        why: "a server that tcprt measures, and redis-benchmark",
+    },
+    Need {
+        package: "postgresql",
+        probe: Probe::Below("/usr/lib/postgresql", "bin/initdb"),
+        why: "a server that tcprt measures, and pgbench",
+    },
+    Need { package: "openssl", probe: Probe::Program("openssl"), why: "makes nginx's certificate" },
     Need { package: "gdb", probe: Probe::Program("gdb"), why: "oracle for layouts, by its ptype /o" },
 ];
 
@@ -82,6 +98,10 @@ impl Need {
         match self.probe {
             Probe::Program(name) => process::find_program(name).is_some(),
             Probe::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
+            Probe::Below(folder, path) => {
+                let versions = std::fs::read_dir(folder).into_iter().flatten().flatten();
+                versions.map(|version| version.path().join(path)).any(|path| path.exists())
+            }
         }
     }
 }
@@ -153,6 +173,7 @@ fn install_packages(packages: &[&str]) -> Result<()> {
         bail!("setup: not root; run as root: {by_hand}");
     }
     eprintln!("setup: as root: {by_hand}");
+    let _services = Services::stay_as_they_are()?;
     let root = workspace::root()?;
     let apt_get = || {
         let mut command = process::command("apt-get", &root);
@@ -167,6 +188,35 @@ fn install_packages(packages: &[&str]) -> Result<()> {
             .args(["install", "--no-install-recommends"])
             .args(packages),
     )
+}
+
+/// No package starts a service of its own: tests start servers by themselves.
+struct Services {
+    policy: Option<&'static Path>,
+}
+
+impl Services {
+    /// By the program that Debian's packages ask (invoke-rc.d(8)), unless this machine has one.
+    fn stay_as_they_are() -> Result<Self> {
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        if policy.exists() {
+            return Ok(Self { policy: None });
+        }
+        const NOT_ALLOWED: &str = "#!/bin/sh\nexit 101\n";
+        std::fs::write(policy, NOT_ALLOWED).with_context(|| format!("write {}", policy.display()))?;
+        let services = Self { policy: Some(policy) };
+        std::fs::set_permissions(policy, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .with_context(|| format!("make {} executable", policy.display()))?;
+        Ok(services)
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if let Some(error) = self.policy.and_then(|policy| std::fs::remove_file(policy).err()) {
+            eprintln!("setup: remove policy-rc.d: {error}");
+        }
+    }
 }
 
 fn is_root() -> Result<bool> {

@@ -23,18 +23,20 @@ fn durations(postgres: &Server) -> BTreeMap<u16, Vec<f64>> {
     of
 }
 
-/// A PostgreSQL with pgbench's tables, and pgbench, which gives what it prints.
-fn prepared() -> Option<(Server, impl Fn(u16, &[&str]) -> String + Sync)> {
-    let (pgbench, postgres) = (program("pgbench")?, server::postgres()?);
-    let pgbench = move |port: u16, args: &[&str]| {
-        let mut command = Command::new(&pgbench);
-        command.args(["-h", "127.0.0.1", "-U", "lcc", "-p", &port.to_string()]).args(args).arg("postgres");
-        // no question first whether the server has these
-        command.envs([("PGSSLMODE", "disable"), ("PGGSSENCMODE", "disable")]);
-        run(&mut command)
-    };
-    pgbench(postgres.port, &["-i", "-q", "-n", "-s", "1"]);
-    Some((postgres, pgbench))
+/// pgbench, for what is at that port.
+fn pgbench(port: u16, args: &[&str]) -> Option<String> {
+    let mut pgbench = Command::new(program("pgbench")?);
+    pgbench.args(["-h", "127.0.0.1", "-U", "lcc", "-p", &port.to_string()]).args(args).arg("postgres");
+    // no question first whether the server has these
+    pgbench.envs([("PGSSLMODE", "disable"), ("PGGSSENCMODE", "disable")]);
+    Some(run(&mut pgbench))
+}
+
+/// A PostgreSQL with pgbench's tables.
+fn prepared() -> Option<Server> {
+    let postgres = server::postgres()?;
+    pgbench(postgres.port, &["-i", "-q", "-n", "-s", "1"])?;
+    Some(postgres)
 }
 
 #[test]
@@ -42,11 +44,11 @@ fn root_postgresql_counts_the_same_statements() {
     let _alone = alone();
     let Some(object) = object() else { return };
     for protocol in ["simple", "extended", "prepared"] {
-        let Some((mut postgres, pgbench)) = prepared() else { return };
+        let Some(mut postgres) = prepared() else { return };
         let each = requests() / CLIENTS;
         let (clients, transactions) = (CLIENTS.to_string(), each.to_string());
         let (seen, printed) = observe(&object, &at(postgres.port), || {
-            pgbench(postgres.port, &["-S", "-n", "-M", protocol, "-c", &clients, "-t", &transactions])
+            pgbench(postgres.port, &["-S", "-n", "-M", protocol, "-c", &clients, "-t", &transactions]).unwrap()
         });
         postgres.end();
         let of = format!("pgbench -M {protocol} and PostgreSQL: {}", seen.summary());
@@ -70,7 +72,7 @@ fn root_postgresql_counts_the_same_statements() {
 fn root_postgresql_takes_as_long_as_it_says() {
     let _alone = alone();
     let Some(object) = object() else { return };
-    let Some((mut postgres, pgbench)) = prepared() else { return };
+    let Some(mut postgres) = prepared() else { return };
     postgres.prefer();
     let (seen, _) = observe(&object, &at(postgres.port), || {
         pgbench(postgres.port, &["-S", "-n", "-M", "simple", "-c", "1", "-t", "2000"])
