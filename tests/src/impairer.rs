@@ -73,6 +73,13 @@ pub struct Impairment {
     pub seed: u64,
 }
 
+impl Impairment {
+    /// The fates of packets by it, for those who look at the packets too.
+    pub fn fates(self) -> impl Fate {
+        Random { impairment: self, state: self.seed }
+    }
+}
+
 /// [`Impairment`], with its random numbers (splitmix64).
 struct Random {
     impairment: Impairment,
@@ -134,8 +141,7 @@ impl Impairer {
     /// # Panics
     /// Not root, no TUN devices, or no `ip`.
     pub fn between(left: &Namespace, right: &Namespace, to_right: Impairment, to_left: Impairment) -> Self {
-        let random = |impairment: Impairment| Random { impairment, state: impairment.seed };
-        Self::with(left, right, random(to_right), random(to_left))
+        Self::with(left, right, to_right.fates(), to_left.fates())
     }
 
     /// The same, with a fate of your own for each packet.
@@ -161,8 +167,7 @@ impl Impairer {
     /// From now on, other fates of what goes to the right and to the left. What is on its way keeps its own.
     pub fn change(&self, to_right: Impairment, to_left: Impairment) {
         for (way, impairment) in [(&self.to_right, to_right), (&self.to_left, to_left)] {
-            *way.fate.lock().unwrap_or_else(PoisonError::into_inner) =
-                Box::new(Random { impairment, state: impairment.seed });
+            *way.fate.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(impairment.fates());
         }
     }
 
@@ -276,7 +281,7 @@ mod tests {
     #[track_caller]
     fn check(impairment: Impairment, expected: impl Fn(&[Vec<Duration>]) -> bool) {
         let fates = || {
-            let mut random = Random { impairment, state: impairment.seed };
+            let mut random = impairment.fates();
             (0..10_000).map(|_| random.of(&mut Vec::new())).collect::<Vec<_>>()
         };
         assert!(expected(&fates()), "{impairment:?}");

@@ -4,6 +4,7 @@
 //! As root, with clang. `LCC_REQUESTS` says how many requests, 10,000 unless given.
 
 mod handler;
+mod network;
 mod nginx;
 mod postgres;
 mod redis;

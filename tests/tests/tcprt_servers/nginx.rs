@@ -105,7 +105,10 @@ fn root_nginx_with_tls_answers_two_tasks_before_the_first_request() {
     };
     let mut tasks: Vec<_> = seen.of(Kind::Request).filter(|event| event.task > HANDSHAKE).map(of).collect();
     tasks.sort_unstable();
-    let lines = logged(&nginx);
+    // which closes a connection after its thousandth request, and says so in a record of two bytes
+    const CLOSE_NOTIFY: u64 = RECORD + 2;
+    let mut lines = logged(&nginx);
+    lines.iter_mut().filter(|(_, number, ..)| *number == 1000).for_each(|(.., sent)| *sent += CLOSE_NOTIFY);
     assert!(tasks == lines, "{:?} {:?}", tasks.first(), lines.first());
 }
 
