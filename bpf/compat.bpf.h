@@ -224,6 +224,19 @@ static __always_inline bool compat_sock_is_done(const struct sock *sk)
 }
 
 /*
+ * What the clock showed when TCP began with a packet that it receives or sends, which is less work than to ask again: monotonic
+ * clock, nanoseconds. 4.20, 9799ccb0e984 ("tcp: add tcp_wstamp_ns socket field"); the clock itself where TCP does not keep it.
+ */
+static __always_inline __u64 compat_tcp_now(const struct tcp_sock *tp)
+{
+	__u64 now = 0;
+
+	if (bpf_core_field_exists(tp->tcp_clock_cache))
+		now = BPF_CORE_READ(tp, tcp_clock_cache);
+	return now ? now : bpf_ktime_get_ns();
+}
+
+/*
  * 4.9, 6403389211e1 ("tcp: use windowed min filter library for TCP min_rtt estimation"); from 4.4 on, f672258391b4
  * ("tcp: track min RTT using windowed min-filter"), an array. Microseconds; 0 where the kernel does not keep it.
  */
@@ -235,14 +248,6 @@ static __always_inline __u32 compat_tcp_min_rtt_us(const struct tcp_sock *tp)
 		return BPF_CORE_READ(tp, rtt_min.s[0].v);
 	if (bpf_core_field_exists(old->rtt_min[0].rtt))
 		return BPF_CORE_READ(old, rtt_min[0].rtt);
-	return 0;
-}
-
-/* 4.1, 33cf7c90fe2f ("net: add real socket cookies"). 0 where there is none, or nobody has asked for it yet. */
-static __always_inline __u64 compat_sock_cookie(const struct sock *sk)
-{
-	if (bpf_core_field_exists(sk->__sk_common.skc_cookie))
-		return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	return 0;
 }
 

@@ -31,7 +31,10 @@ enum {
 	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_F_NO_PREALLOC = 1,
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 #define BPF_ANY 0ULL
 #define BPF_F_CURRENT_CPU 0xffffffffULL
@@ -87,10 +90,6 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
-typedef struct {
-	__s64 counter;
-} atomic64_t;
-
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -102,7 +101,6 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
-	atomic64_t skc_cookie;
 };
 
 struct kernfs_node {
@@ -147,6 +145,7 @@ struct tcp_sock {
 	struct minmax rtt_min;
 	__u32 mss_cache;
 	__u32 total_retrans;
+	__u64 tcp_clock_cache;
 };
 
 struct list_head {
@@ -253,6 +252,7 @@ enum bpf_func_id {
 	BPF_FUNC_ktime_get_boot_ns = 125,
 	BPF_FUNC_ringbuf_output = 130,
 	BPF_FUNC_skc_to_tcp_sock = 137,
+	BPF_FUNC_task_storage_get = 156,
 };
 enum bpf_cmd {
 	BPF_MAP_FREEZE = 22,

@@ -76,35 +76,25 @@ struct connection {
 	__u16 unused;
 };
 
-/*
- * By the address of the kernel's sock. Where there is no room, one that was long idle goes;
- * the kernel does not count them. It is taken for one that is older than its observation if it moves again.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u64);
-	__type(value, struct connection);
-} connections SEC(".maps");
-
-/* Connections that are not measured because the map did not take them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} connections_refused SEC(".maps");
-
-LCC_LOG(events, tcprt_event, 4096);
+LCC_LOG(events, tcprt_event, 8192);
 LCC_CONFIG(struct tcprt_config);
 
 /* A hook's call: when it was, and where the socket's figures are: in `sk` where `tcp` is NULL. */
 struct hook {
-	void *ctx;
 	const struct sock *sk;
 	struct bpf_tcp_sock *tcp;
 	__u64 now;
+	/* The socket, as helpers take it. */
+	void *socket;
+	/* They do: the program is no kprobe. */
+	bool is_typed;
 };
+
+/* Whether the side's own FIN is queued. */
+static __always_inline bool is_shut(__u8 state)
+{
+	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
+}
 
 static __always_inline bool after(__u32 a, __u32 b)
 {
@@ -424,25 +414,6 @@ static __always_inline void identify(struct connection *connection, const struct
 		connection->unwanted = 1;
 	if (config->cgroup && !(cgroup && compat_cgroup_is_below(cgroup, config->cgroup)))
 		connection->unwanted = 1;
-}
-
-/* Keeps a new connection, in place of an older one at the same key. NULL where the map does not take it. */
-static __always_inline struct connection *keep(const struct hook *hook, __u64 key, struct connection *connection)
-{
-	struct connection *kept = 0;
-	__u32 zero = 0;
-	__u64 *count;
-
-	connection->opened_ns = hook->now;
-	connection->opened_retransmissions = retransmissions(hook);
-	if (!bpf_map_update_elem(&connections, &key, connection, BPF_ANY))
-		kept = bpf_map_lookup_elem(&connections, &key);
-	if (kept)
-		return kept;
-	count = bpf_map_lookup_elem(&connections_refused, &zero);
-	if (count)
-		*count += 1;
-	return 0;
 }
 
 #endif

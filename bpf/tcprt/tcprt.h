@@ -26,7 +26,7 @@ struct lcc_address {
  * acknowledged; where the next request comes before that, its arrival.
  */
 struct tcprt_event {
-	/* Boot clock (monotonic before Linux 5.8), nanoseconds. */
+	/* Monotonic clock, which does not run while the machine sleeps: nanoseconds. */
 	__u64 start_ns;
 	__u64 total_us;
 	__u64 receive_us;

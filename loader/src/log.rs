@@ -184,6 +184,11 @@ impl Log {
         (0..self.places.len()).map(|processor| Ok(self.head(processor as u32)?[NEXT])).collect()
     }
 
+    /// Events that each processor's ring has room for.
+    pub fn slots(&self) -> u64 {
+        self.places.first().map_or(0, |place| place.mask + 1)
+    }
+
     /// How many events could not be read: they were overwritten before, or never finished.
     pub fn lost(&self) -> u64 {
         self.lost

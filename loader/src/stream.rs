@@ -37,8 +37,25 @@ pub struct Event<'e> {
     pub bytes: &'e [u8],
 }
 
-/// How often logs are looked at, at least.
+/// How often logs are looked at, while somebody [polls](Listener::poll); more often where there was much to read.
 pub const LOOK: Duration = Duration::from_millis(50);
+
+/// How often, where the last look found a quarter of what a processor's ring has room for.
+const HURRY: Duration = Duration::from_millis(5);
+
+/// The logs among the streams.
+struct Logs {
+    all: Vec<(String, Log)>,
+    looked: Option<Instant>,
+    interval: Duration,
+}
+
+impl Logs {
+    /// When it is time to look again.
+    fn due(&self) -> Instant {
+        self.looked.map_or_else(Instant::now, |looked| looked + self.interval)
+    }
+}
 
 type Handler<'h> = Arc<Mutex<dyn FnMut(Event<'_>) + Send + 'h>>;
 
@@ -48,7 +65,7 @@ pub struct Listener<'h> {
     perf: Vec<PerfBuffer<'h>>,
     /// By stream: what perf buffers lost, and the map that counts what ring buffers lost.
     lost: BTreeMap<String, (Arc<AtomicU64>, Option<MapHandle>)>,
-    logs: Mutex<Vec<(String, Log)>>,
+    logs: Mutex<Logs>,
     handler: Handler<'h>,
     heard: Arc<AtomicU64>,
 }
@@ -104,7 +121,14 @@ impl<'h> Listener<'h> {
             }
         }
         let ring = any_ring.then(|| rings.build()).transpose()?;
-        Ok(Listener { ring, perf, lost, logs: Mutex::new(logs), handler, heard })
+        Ok(Listener {
+            ring,
+            perf,
+            lost,
+            logs: Mutex::new(Logs { all: logs, looked: None, interval: LOOK }),
+            handler,
+            heard,
+        })
     }
 
     /// Waits until there are events, hands all that are there to the handler, and gives how many they were: none where the
@@ -115,21 +139,19 @@ impl<'h> Listener<'h> {
     pub fn poll(&self, timeout: Duration) -> io::Result<u64> {
         let descriptors = self.ring.iter().map(RingBuffer::epoll_fd).chain(self.perf.iter().map(PerfBuffer::epoll_fd));
         let descriptors: Vec<_> = descriptors.collect();
-        if lock(&self.logs).is_empty() {
+        if lock(&self.logs).all.is_empty() {
             return if raw::wait(&descriptors, timeout)? { self.consume() } else { Ok(0) };
         }
         let end = Instant::now().checked_add(timeout);
         loop {
-            let heard = self.consume()?;
-            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
-            if heard > 0 || left.is_zero() {
+            let due = lock(&self.logs).due();
+            let until = end.map_or(due, |end| end.min(due));
+            let wait = until.saturating_duration_since(Instant::now());
+            let is_ready = !wait.is_zero() && raw::wait(&descriptors, wait)?;
+            let heard = if is_ready || Instant::now() >= due { self.consume()? } else { 0 };
+            // before its time: a signal, and whoever polls may want to end
+            if heard > 0 || Instant::now() < until || end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(heard);
-            }
-            let before = Instant::now();
-            let wait = left.min(LOOK);
-            // a signal: whoever polls may want to end
-            if !raw::wait(&descriptors, wait)? && before.elapsed() < wait {
-                return self.consume();
             }
         }
     }
@@ -146,11 +168,18 @@ impl<'h> Listener<'h> {
         for perf in &self.perf {
             perf.consume().map_err(io::Error::other)?;
         }
-        for (name, log) in lock(&self.logs).iter_mut() {
+        let mut logs = lock(&self.logs);
+        let Logs { all, looked, interval } = &mut *logs;
+        (*looked, *interval) = (Some(Instant::now()), LOOK);
+        for (name, log) in all {
             let mut handler = lock(&self.handler);
             let heard = log.read(|bytes| handler(Event { stream: name, bytes }))?;
             self.heard.fetch_add(heard, Ordering::Relaxed);
+            if heard > log.slots() / 4 {
+                *interval = HURRY;
+            }
         }
+        drop(logs);
         Ok(self.heard.load(Ordering::Relaxed) - before)
     }
 
@@ -164,7 +193,7 @@ impl<'h> Listener<'h> {
             let counted = counter.as_ref().map(sum).transpose()?.unwrap_or(0);
             all.insert(stream.clone(), perf.load(Ordering::Relaxed) + counted);
         }
-        for (stream, log) in lock(&self.logs).iter() {
+        for (stream, log) in &lock(&self.logs).all {
             all.insert(stream.clone(), log.lost());
         }
         Ok(all)

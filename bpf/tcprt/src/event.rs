@@ -50,7 +50,7 @@ impl Kind {
 pub struct Event {
     /// What it tells.
     pub kind: Kind,
-    /// When the task, or the connection, began: nanoseconds of the boot clock.
+    /// When the task, or the connection, began: nanoseconds of the monotonic clock.
     pub start_ns: u64,
     /// Microseconds that the task or the connection lasted.
     pub total_us: u64,

@@ -13,9 +13,9 @@
 //!
 //! ```
 //! # fn print(bytes: &[u8]) -> Result<(), tcprt::ParseError> {
-//! // wall clock minus boot clock, in nanoseconds
-//! let boot = 1_700_000_000_000_000_000;
-//! let record = tcprt::Record::of(&tcprt::Event::parse(bytes)?, boot);
+//! // wall clock minus monotonic clock, in nanoseconds
+//! let epoch = 1_700_000_000_000_000_000;
+//! let record = tcprt::Record::of(&tcprt::Event::parse(bytes)?, epoch);
 //! println!("{}", tcprt::v6::Line(&record));
 //! # Ok(())
 //! # }

@@ -112,11 +112,11 @@ pub struct Port {
 }
 
 impl Record {
-    /// A record of an event. `boot_ns` is what the wall clock shows at the event's clock's 0, nanoseconds since 1970.
-    pub fn of(event: &Event, boot_ns: u64) -> Record {
+    /// A record of an event. `epoch_ns` is what the wall clock shows at the event's clock's 0, nanoseconds since 1970.
+    pub fn of(event: &Event, epoch_ns: u64) -> Record {
         Record {
             kind: event.kind,
-            start_us: boot_ns.saturating_add(event.start_ns) / 1000,
+            start_us: epoch_ns.saturating_add(event.start_ns) / 1000,
             local: event.local,
             peer: event.peer,
             total_us: event.total_us,
