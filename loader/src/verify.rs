@@ -53,6 +53,8 @@ pub fn verify(
     let one = |program: &ProgramPlan| {
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);
+        // its maps may be of no use to the others
+        alone.maps.iter_mut().for_each(|map| map.enabled = map.requirement.status != Status::Unmet);
         let (result, said) = words::listen(|| prepared.attempt(&alone));
         let unresolved = prepared.unresolved.iter().find(|refused| refused.program == program.name);
         let refused = match result {

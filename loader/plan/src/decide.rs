@@ -62,7 +62,8 @@ pub enum Outcome {
 pub struct MapPlan {
     /// The map's name.
     pub name: String,
-    /// Whether it is to be made: not where the kernel has no such maps, nor where no program asks for the configuration in it.
+    /// Whether it is to be made: not where the kernel has no such maps, nor where it is for programs of which none that is enabled
+    /// comes to it.
     pub enabled: bool,
     /// The type that it is to be made of, a value of `enum bpf_map_type`: for a stream of events what the code asks for
     /// on this kernel, a ring buffer or a perf buffer; else the object's.
@@ -255,11 +256,13 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         let mut users = reached.iter().filter(|program| program.uses.maps.contains(&map.name));
         users.any(|user| programs.iter().any(|(program, _)| program.enabled && program.name == user.function.name))
     };
+    // one that no code names at all may be there for user space
+    let named = needs::named(object, ".maps");
     let maps: Vec<MapPlan> = maps
         .iter()
         .map(|map| {
             let requirement = judge::map_type(kernel, map);
-            let enabled = requirement.status != Status::Unmet && (!map.is_config() || is_asked(map));
+            let enabled = requirement.status != Status::Unmet && (!named.contains(map.name.as_str()) || is_asked(map));
             MapPlan { name: map.name.clone(), enabled, map_type: map.map_type, requirement }
         })
         .collect();

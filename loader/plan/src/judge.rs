@@ -3,7 +3,7 @@
 use btf::Kind;
 use btf::surface::{Verdict, format::Lookup as FunctionLookup};
 
-use crate::callers::may_call;
+use crate::callers::{self, may_call};
 use crate::facts::{Answer, Feature, Lockdown};
 use crate::kernel::{BpfEnum, Kernel, Lookup};
 use crate::names;
@@ -351,6 +351,13 @@ fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> R
     {
         let older = names::helper(older).unwrap_or_default();
         return Requirement::met(need, format!("libbpf takes {older}, which came before"));
+    }
+    let later = callers::allowed_with(prog_type, number).filter(|_| matches!(found, Lookup::Found(_)));
+    if let Some(later) = later {
+        let later = kernel.enumerator_at(BpfEnum::Helper, later.into());
+        return Requirement::of_found(need, later, |with| {
+            format!("programs of type {prog_type} may call it since there is {with}, which this BTF has")
+        });
     }
     match found {
         Lookup::Found(_) if !may_call(prog_type, number) => {

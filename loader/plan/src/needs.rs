@@ -103,6 +103,20 @@ pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reacha
     uses
 }
 
+/// What all instructions name in a section of data, whether they can be reached or not.
+pub(crate) fn named<'o>(object: &'o ObjectFile<'_>, data: &str) -> BTreeSet<&'o str> {
+    let references = object
+        .sections()
+        .iter()
+        .enumerate()
+        .flat_map(|(number, section)| (0..section.insns.len()).filter_map(move |at| object.reference(number, at)));
+    let of_data = references.filter_map(|reference| match reference {
+        Reference::Data { section, symbol } if section == data => Some(symbol),
+        _ => None,
+    });
+    of_data.collect()
+}
+
 /// The names that an object asks the kernel's types for, with those of its relocations.
 pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
     let mut names = Vec::new();
