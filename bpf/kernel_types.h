@@ -48,6 +48,7 @@ enum {
 	IPPROTO_HOPOPTS = 0,
 	IPPROTO_ICMP = 1,
 	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
 	IPPROTO_ICMPV6 = 58,
 	ICMP_ECHOREPLY = 0,
 	ICMP_ECHO = 8,
@@ -178,6 +179,7 @@ struct sk_buff {
 	struct net_device *dev;
 	char cb[48];
 	unsigned int len;
+	unsigned int data_len;
 	__u8 cloned : 1;
 	__be16 protocol;
 	int skb_iif;

@@ -4,8 +4,6 @@
 #define LCC_PINGTRACE_PING_BPF_H
 
 #include "pingtrace/echo.bpf.h"
-/* after libbpf's headers */
-#include "lcc.bpf.h"
 
 struct ping_key {
 	struct lcc_address peer;
@@ -25,12 +23,14 @@ struct ping {
 	__u64 queued;
 	/* the process that the reply woke */
 	__u32 woken;
-	__u32 unused;
+	/* of a request in UDP or TCP: whom it is for */
+	__u16 port;
+	__u16 unused;
 };
 
 /* A CPU's part in receiving. */
 struct receiving {
-	/* the reply that was taken from a device last: whose it is */
+	/* the packet that was taken from a device last: whose it is */
 	struct ping_key key;
 	/* it is on its way to a socket */
 	__u32 delivers;
@@ -84,8 +84,6 @@ struct {
 } wakings SEC(".maps");
 
 LCC_STREAM(events, pingtrace_event, 1 << 20);
-LCC_CONFIG(struct pingtrace_config);
-
 static __always_inline __u32 device_netns(const struct net_device *dev)
 {
 	return dev ? compat_net_inum(compat_device_net(dev)) : 0;
@@ -137,10 +135,14 @@ static __always_inline struct ping *make_ping(const struct sk_buff *skb, const s
 		return 0;
 	__builtin_memset(ping, 0, sizeof(*ping));
 	ping->buffer = (__u64)BPF_CORE_READ(skb, head);
+	ping->port = echo->port;
+	/* what it will be, unless it is dropped: the map may be asked before */
+	ping->event.kind = key->role == PINGTRACE_LOCAL ? PINGTRACE_ROUND_TRIP : PINGTRACE_ANSWERED;
 	ping->event.role = key->role;
 	ping->event.id = echo->id;
 	ping->event.sequence = echo->sequence;
 	ping->event.family = echo->family;
+	ping->event.protocol = echo->protocol;
 	ping->event.local_address = key->role == PINGTRACE_LOCAL ? echo->source : echo->destination;
 	ping->event.peer_address = key->peer;
 	ping->event.netns = key->netns;
@@ -170,11 +172,27 @@ static __always_inline bool is_echo_socket(const struct sock *sk)
 }
 
 /*
+ * Is this the socket of the server that a request in UDP or TCP is for? Of ICMP, a raw socket that is given a copy of the
+ * request (pingtrace -s has one) is so right before ICMP itself.
+ */
+static __always_inline bool is_servers(const struct ping *ping, const struct sock *sk)
+{
+	__u16 protocol = compat_sock_protocol(sk);
+	bool has_ports = protocol == IPPROTO_UDP || protocol == IPPROTO_TCP;
+
+	if (protocol != ping->event.protocol || (has_ports && BPF_CORE_READ(sk, __sk_common.skc_num) != ping->port))
+		return 0;
+	return compat_net_inum(compat_sock_net(sk)) == ping->event.netns;
+}
+
+/*
  * Is this the socket that the ping's sender waits at? Every raw socket for ICMP gets a copy of every reply. Where the
  * request came from a socket that gets none (AF_PACKET, IPPROTO_RAW), it is any that does.
  */
 static __always_inline bool is_for(const struct ping *ping, const struct sock *sk)
 {
+	if (ping->event.role == PINGTRACE_REMOTE)
+		return is_servers(ping, sk);
 	if (ping->socket)
 		return ping->socket == (__u64)sk;
 	return is_echo_socket(sk) && compat_net_inum(compat_sock_net(sk)) == ping->event.netns;

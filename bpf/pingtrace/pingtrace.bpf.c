@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The way of ICMP and ICMPv6 echo packets through this host, point by point: one event for each ping that comes to its
- * end here, as its sender or as the one that answers.
+ * The way of ICMP and ICMPv6 echo packets, and of pingtrace's own probes in UDP and TCP, through this host, point by point:
+ * one event for each ping that comes to its end here, as its sender or as the one that answers. Replies in UDP and TCP have
+ * no end here: whoever has sent the request looks it up in the map.
  *
  *	sender    1 net_dev_queue > 2 net_dev_start_xmit              10 softirq_raise > 5 netif_receive_skb
  *	                                  |                                |             > 6 sk_data_ready
@@ -18,6 +19,11 @@
 enum {
 	/* include/linux/interrupt.h */
 	NET_RX_SOFTIRQ = 3,
+	/* RFC 791, RFC 8200: where the headers' members are, and the end of the second */
+	IP_PROTOCOL = 9,
+	IP_SOURCE = 12,
+	IPV6_NEXT_HEADER = 6,
+	IPV6_SOURCE = 8,
 	IPV6_HEADER = 40,
 };
 
@@ -39,17 +45,53 @@ static __always_inline void device_queue(const struct sk_buff *skb)
 	if (netns != compat_net_inum(compat_sock_net(sk)))
 		return;
 	ping = find(&echo, PINGTRACE_LOCAL, netns, &key);
-	/* the next of devices on top of each other */
-	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && !ping->event.l_rx_iprcv)
+	/* the next of devices on top of each other; or TCP sends it once more, and it is as if it had waited for that */
+	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && !ping->event.l_rx_iprcv) {
+		if (echo.protocol == IPPROTO_TCP && ping->event.l_tx_devout) {
+			ping->event.l_tx_devqueue = compat_now();
+			ping->event.l_tx_devout = 0;
+		}
 		return;
+	}
 	if (!make_key(&echo, PINGTRACE_LOCAL, netns, &key))
 		return;
 	ping = make_ping(skb, dev, &echo, &key);
 	if (!ping)
 		return;
-	ping->socket = is_echo_socket(sk) ? (__u64)sk : 0;
+	ping->socket = !is_icmp(&echo) || is_echo_socket(sk) ? (__u64)sk : 0;
 	ping->event.l_tx_devqueue = compat_now();
 	bpf_map_update_elem(&pings, &key, ping, BPF_ANY);
+}
+
+/* Points 11 to 14: of which the namespace is neither end's, user space knows. */
+static __always_inline void pass(void *ctx, const struct sk_buff *skb, const struct net_device *dev,
+				 const struct echo *echo, bool sent)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+	struct ping_key key = {};
+	struct ping *ping;
+	__u64 now;
+
+	if (!config || !config->passes || !echo->probe || (config->id && config->id != echo->id))
+		return;
+	key.role = PINGTRACE_BETWEEN;
+	key.netns = device_netns(dev);
+	key.peer = echo->reply ? echo->destination : echo->source;
+	ping = make_ping(skb, dev, echo, &key);
+	if (!ping)
+		return;
+	now = compat_now();
+	ping->event.kind = PINGTRACE_PASSED;
+	ping->event.local_address = echo->reply ? echo->source : echo->destination;
+	if (echo->reply && sent)
+		ping->event.m_tx_devreply = now;
+	else if (echo->reply)
+		ping->event.m_rx_devreply = now;
+	else if (sent)
+		ping->event.m_tx_devecho = now;
+	else
+		ping->event.m_rx_devecho = now;
+	lcc_emit(ctx, &events, &events_lost, &ping->event, sizeof(ping->event));
 }
 
 /* Points 2 and 4: before the driver has the packet; once it has (net_dev_xmit), the packet may be freed. */
@@ -59,8 +101,12 @@ static __always_inline void device_out(void *ctx, const struct sk_buff *skb, con
 	struct echo echo;
 	struct ping *ping;
 
-	if (!read_sent(skb, &echo) || BPF_CORE_READ(skb, skb_iif))
+	if (!read_sent(skb, &echo))
 		return;
+	if (BPF_CORE_READ(skb, skb_iif)) {
+		pass(ctx, skb, dev, &echo, 1);
+		return;
+	}
 	if (!echo.reply) {
 		ping = find(&echo, PINGTRACE_LOCAL, sender_netns(skb, dev), &key);
 		if (!ping || ping->event.l_rx_iprcv)
@@ -93,7 +139,7 @@ static __always_inline void device_backlog(const struct sk_buff *skb)
 }
 
 /* Points 9 and 5. */
-static __always_inline void device_receive(const struct sk_buff *skb)
+static __always_inline void device_receive(void *ctx, const struct sk_buff *skb)
 {
 	const struct net_device *dev;
 	struct receiving *receiving;
@@ -106,7 +152,9 @@ static __always_inline void device_receive(const struct sk_buff *skb)
 	if (!read_received(skb, &echo))
 		return;
 	dev = BPF_CORE_READ(skb, dev);
+	pass(ctx, skb, dev, &echo, 0);
 	now = compat_now();
+	receiving = bpf_map_lookup_elem(&receivings, &zero);
 	if (!echo.reply) {
 		ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
 		/* a bridge's port, then the bridge */
@@ -120,10 +168,14 @@ static __always_inline void device_receive(const struct sk_buff *skb)
 		ping->event.r_rx_devrcv = now;
 		ping->event.receive_cpu = bpf_get_smp_processor_id();
 		bpf_map_update_elem(&pings, &key, ping, BPF_ANY);
+		if (!receiving)
+			return;
+		receiving->key = key;
+		receiving->delivers = 1;
+		receiving->wakes = 0;
 		return;
 	}
 	ping = find(&echo, PINGTRACE_LOCAL, device_netns(dev), &key);
-	receiving = bpf_map_lookup_elem(&receivings, &zero);
 	if (!ping || !receiving)
 		return;
 	receiving->key = key;
@@ -149,7 +201,7 @@ static __always_inline void icmp_receive(const struct sk_buff *skb)
 	if (!read_sent(skb, &echo) || echo.reply)
 		return;
 	ping = find(&echo, PINGTRACE_REMOTE, device_netns(BPF_CORE_READ(skb, dev)), &key);
-	if (ping && !ping->event.r_rx_icmprcv)
+	if (ping && !ping->event.r_tx_devout)
 		ping->event.r_rx_icmprcv = compat_now();
 }
 
@@ -166,6 +218,11 @@ static __always_inline void data_ready(const struct sock *sk, struct receiving *
 	if (sk && !is_for(ping, sk))
 		return;
 	receiving->delivers = 0;
+	if (key.role == PINGTRACE_REMOTE) {
+		if (!ping->event.r_rx_icmprcv && !ping->event.r_tx_devout)
+			ping->event.r_rx_icmprcv = compat_now();
+		return;
+	}
 	if (ping->event.l_rx_skdataready)
 		return;
 	ping->event.l_rx_skdataready = compat_now();
@@ -204,6 +261,7 @@ static __always_inline void reader_waking(const struct task_struct *task)
 	if (!waking)
 		return;
 	ping->woken = BPF_CORE_READ(task, tgid);
+	ping->event.pid = ping->woken;
 	waking->key = key;
 	waking->tid = tid;
 }
@@ -237,7 +295,7 @@ static __always_inline void consumed(void *ctx, const struct sk_buff *skb)
 	struct ping *ping;
 	__u64 task;
 
-	if (!sk || !read_sent(skb, &echo) || !echo.reply)
+	if (!sk || !read_sent(skb, &echo) || !echo.reply || !is_icmp(&echo))
 		return;
 	ping = find(&echo, PINGTRACE_LOCAL, compat_net_inum(compat_sock_net(sk)), &key);
 	if (!ping || !is_for(ping, sk))
@@ -274,7 +332,8 @@ static __always_inline void dropped(void *ctx, const struct sk_buff *skb, __u32 
 	struct echo echo;
 	struct ping *ping;
 
-	if (!read_sent(skb, &echo))
+	/* TCP sends it once more */
+	if (!read_sent(skb, &echo) || echo.protocol == IPPROTO_TCP)
 		return;
 	dev = BPF_CORE_READ(skb, dev);
 	explained = compat_drop_is_explained(reason);
@@ -340,7 +399,7 @@ int BPF_PROG(on_device_out, const struct sk_buff *skb, const struct net_device *
 SEC("raw_tp/netif_receive_skb")
 int BPF_PROG(on_device_receive, const struct sk_buff *skb)
 {
-	device_receive(skb);
+	device_receive(ctx, skb);
 	return 0;
 }
 
@@ -453,8 +512,50 @@ int data_ready_cgroup(struct __sk_buff *skb)
 		return 1;
 	if (type != (first >> 4 == 6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY))
 		return 1;
+	if (receiving->key.role != PINGTRACE_LOCAL)
+		return 1;
 	if (receiving->key.id == bpf_ntohs(echo[0]) && receiving->key.sequence == bpf_ntohs(echo[1]))
 		data_ready(0, receiving);
+	return 1;
+}
+
+/* TCP's segments, where they leave the socket. Always lets the packet pass. */
+LCC_OPTIONAL SEC("cgroup_skb/egress")
+int tcp_sent(struct __sk_buff *skb)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+	struct probe_header header = {};
+	struct segment_key key = {};
+	struct tcp_start tcp = {};
+	__u8 first = 0, protocol = 0;
+	__be32 v4 = 0;
+	__u32 at;
+
+	if (!config || !config->tcp_port || bpf_skb_load_bytes(skb, 0, &first, sizeof(first)))
+		return 1;
+	at = first >> 4 == 6 ? IPV6_NEXT_HEADER : IP_PROTOCOL;
+	if (bpf_skb_load_bytes(skb, at, &protocol, sizeof(protocol)) || protocol != IPPROTO_TCP)
+		return 1;
+	at = first >> 4 == 6 ? IPV6_HEADER : (first & 15) * 4;
+	if (bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp)))
+		return 1;
+	if (tcp.source != bpf_htons(config->tcp_port) && tcp.destination != bpf_htons(config->tcp_port))
+		return 1;
+	if (bpf_skb_load_bytes(skb, at + (tcp.length >> 4) * 4, &header, sizeof(header)) || !is_probe(&header))
+		return 1;
+	if (first >> 4 == 6) {
+		bpf_skb_load_bytes(skb, IPV6_SOURCE, &key.source, sizeof(key.source));
+		bpf_skb_load_bytes(skb, IPV6_SOURCE + 16, &key.destination, sizeof(key.destination));
+	} else {
+		bpf_skb_load_bytes(skb, IP_SOURCE, &v4, sizeof(v4));
+		map_address(&key.source, v4);
+		bpf_skb_load_bytes(skb, IP_SOURCE + 4, &v4, sizeof(v4));
+		map_address(&key.destination, v4);
+	}
+	key.source_port = tcp.source;
+	key.destination_port = tcp.destination;
+	key.sequence = tcp.sequence;
+	bpf_map_update_elem(&segments, &key, &header, BPF_ANY);
 	return 1;
 }
 

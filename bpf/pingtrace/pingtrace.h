@@ -20,12 +20,16 @@ enum pingtrace_kind {
 	PINGTRACE_ANSWERED = 2,
 	/* The request or the reply was dropped on this host. */
 	PINGTRACE_DROPPED = 3,
+	/* A probe of pingtrace's passed a device on its way through this host: asked for by passes. */
+	PINGTRACE_PASSED = 4,
 };
 
 /* Which end of the ping this host is. On loopback it is both, and tells both. */
 enum pingtrace_role {
 	PINGTRACE_LOCAL = 1,
 	PINGTRACE_REMOTE = 2,
+	/* Neither: of a device that is passed. */
+	PINGTRACE_BETWEEN = 3,
 };
 
 enum pingtrace_packet {
@@ -45,22 +49,26 @@ struct pingtrace_event {
 	__u16 id;
 	__u16 sequence;
 	/* AF_INET or AF_INET6 */
-	__u32 family;
+	__u16 family;
+	/* IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP or IPPROTO_TCP */
+	__u16 protocol;
 	/*
-	 * Of this host, and of the other one, as the request has them. Where a host drops what it was only to forward:
-	 * of the request's destination, and of its source.
-	 *
+	 * Of this host, and of the other one, as the request has them. Where a host drops or passes on what it was only to
+	 * forward: of the request's destination, and of its source.
 	 */
 	struct lcc_address local_address;
 	struct lcc_address peer_address;
 	/* inode number of the network namespace, as in /proc/PID/ns/net */
 	__u32 netns;
-	/* the device that the request left by first, or came in by */
+	/* the device that the request left by first, or came in by; or that is passed */
 	__u32 ifindex;
 	char device[IFNAMSIZ];
 	/* of the request's IP packet, headers included: bytes */
 	__u32 length;
-	/* who read the reply: process, thread, name; 0 and empty where nobody did */
+	/*
+	 * who read the reply: process, thread, name; 0 and empty where nobody did. As long as a ping is in the map: the
+	 * process that it woke
+	 */
 	__u32 pid;
 	__u32 tid;
 	char comm[TASK_COMM_LEN];
@@ -75,7 +83,7 @@ struct pingtrace_event {
 	__u64 l_tx_devout;
 	/* 9: the request is taken from its device */
 	__u64 r_rx_devrcv;
-	/* 3: ICMP has the request */
+	/* 3: ICMP, or a socket of the server's, has the request */
 	__u64 r_rx_icmprcv;
 	/* 4: the driver is given the reply */
 	__u64 r_tx_devout;
@@ -93,6 +101,11 @@ struct pingtrace_event {
 	__u64 l_rx_read;
 	/* the packet is freed without having arrived */
 	__u64 dropped;
+	/* 11 to 14: a driver is given, and a device has brought, the request (echo) and the reply */
+	__u64 m_tx_devecho;
+	__u64 m_rx_devecho;
+	__u64 m_tx_devreply;
+	__u64 m_rx_devreply;
 };
 
 /* What is told. All zero: everything. */
@@ -107,7 +120,15 @@ struct pingtrace_config {
 	enum pingtrace_role role;
 	/* only this id of the echo header, host order */
 	__u16 id;
-	__u16 unused;
+	/* TCP probes to this port and from it, host order; 0: none */
+	__u16 tcp_port;
+	/* 1: UDP probes too */
+	__u8 udp;
+	/* 1: no pings but those of pingtrace's own */
+	__u8 only_probes;
+	/* 1: tell also each device that pingtrace's own pass, by namespace */
+	__u8 passes;
+	__u8 unused[5];
 };
 
 #endif

@@ -10,10 +10,11 @@ use pingtrace::judge::{Asker, Protocol, Verdict};
 use pingtrace::picture::Hosts;
 use pingtrace::summary::Summary;
 use pingtrace::wire::{Header, Packet};
-use pingtrace::{Config, Event, Kind, Point, Role, Sample, Suspended};
+use pingtrace::{Config, Event, Key, Kind, Point, Role, Sample};
 
 use crate::args::{Args, Mode, Output};
 use crate::kernel::{Kernel, now};
+use crate::namespace;
 use crate::output::Teller;
 use crate::stop::Stop;
 use crate::transport::{Transport, local_address, wait};
@@ -41,6 +42,7 @@ struct Client<'a> {
     hosts: Hosts,
     teller: Teller,
     stop: Stop,
+    netns: u32,
     compact: bool,
     misses: u32,
     /// The last probes' replies, the newest last.
@@ -60,7 +62,15 @@ pub(crate) fn run(args: &Args, host: &str) -> Result<ExitCode> {
     let local = local_address(to).with_context(|| format!("a route to {}", to.ip()))?;
     // nobody can guess it who does not see the probes
     let id = RandomState::new().build_hasher().finish() as u32;
-    let config = Config { role: Role::Local as u32, id: id as u16, ..Config::default() };
+    let config = Config {
+        role: Role::Local as u32,
+        id: id as u16,
+        udp: u8::from(protocol == Protocol::Udp),
+        tcp_port: if protocol == Protocol::Tcp { args.port } else { 0 },
+        only_probes: 1,
+        passes: u8::from(args.namespace),
+        ..Config::default()
+    };
     let kernel = Kernel::load_or_say(args, &config);
     let transport = Transport::open(protocol, to)?;
     let teller = Teller::new(args, Output::Image)?;
@@ -78,6 +88,7 @@ pub(crate) fn run(args: &Args, host: &str) -> Result<ExitCode> {
         hosts,
         teller,
         stop,
+        netns: namespace::inum(),
         compact: args.mode != Mode::Pingpong,
         misses: 0,
         come: VecDeque::new(),
@@ -196,22 +207,15 @@ impl Client<'_> {
     /// All that is known of a probe is together.
     fn finish(&mut self, mut sample: Sample) -> Result<()> {
         let come = self.newest();
-        let (event, dropped) = self.of_kernel(&sample)?;
-        if let Some(event) = &event {
-            let suspended = self.suspended();
-            sample.add_event(event, suspended);
-        }
+        let event = self.of_kernel(&mut sample)?;
         if !come.first {
-            if self.is_over() && come == Come::default() && now() < sample.at(Point::LTxUser).unwrap_or(0) + TIMEOUT {
+            if self.is_over() && now() < sample.at(Point::LTxUser).unwrap_or(0) + TIMEOUT {
                 // it was not given its time
                 self.summary.counters.send_num -= 1;
                 return Ok(());
             }
             self.summary.counters.lost_num += 1;
-            let why = dropped.map_or_else(String::new, |event| {
-                let packet = if event.dropped_packet == pingtrace::Packet::Reply { "reply" } else { "request" };
-                format!(": this host has dropped the {packet} (reason {} of its kernel)", event.drop_reason)
-            });
+            let why = event.as_ref().map_or("", how_far);
             return self.teller.note(&format!("seq {}: no reply within a second{why}", sample.seq));
         }
         self.summary.counters.reply_num += 1;
@@ -223,6 +227,9 @@ impl Client<'_> {
                 self.teller.note("no second replies (is there a pingtrace -s?): from here on round trips only")?;
             }
         }
+        let (own, other) = (self.netns, sample.remote_netns);
+        let has_one_clock = sample.one_clock;
+        sample.hops.retain(|hop| !hop.is_own || hop.netns != own && (!has_one_clock || hop.netns != other));
         sample.hops.sort_by_key(|hop| (hop.user_id, hop.time));
         if self.summary.add(&sample) {
             self.teller.probe(&sample, &self.summary, &self.hosts, "")?;
@@ -230,25 +237,37 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn suspended(&self) -> Suspended {
-        self.kernel.as_ref().map_or(Suspended(0), Kernel::suspended)
-    }
-
-    /// What this host's kernel tells of the probe: its way, and whether it was dropped.
-    fn of_kernel(&self, sample: &Sample) -> Result<(Option<Event>, Option<Event>)> {
-        let Some(kernel) = &self.kernel else { return Ok((None, None)) };
-        let (mut round_trip, mut dropped) = (None, None);
+    /// Takes over what this host's kernel tells of the probe: its way, and what it passes. Gives how far it came.
+    fn of_kernel(&self, sample: &mut Sample) -> Result<Option<Event>> {
+        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let suspended = kernel.suspended();
+        let mut last = None;
         for event in kernel.take()? {
             if event.id != self.asker.id as u16 || event.sequence != sample.seq as u16 {
                 continue;
             }
             match event.kind {
-                Kind::RoundTrip => round_trip = Some(event),
-                Kind::Dropped => dropped = Some(event),
-                _ => {}
+                Kind::Passed => sample.add_pass(&event, suspended),
+                Kind::RoundTrip | Kind::Dropped => last = Some(event),
+                Kind::Answered => {}
             }
         }
-        Ok((round_trip, dropped))
+        if last.is_none() {
+            // replies in UDP and TCP have no end in the kernel, and what is lost has none at all
+            let key = Key::local(self.asker.peer, self.netns, self.asker.id, sample.seq);
+            last = kernel.unfinished(&key).map(|mut event| {
+                let read = sample.at(Point::LRxUser).unwrap_or(0);
+                // some other process was woken, or this one had not yet slept: it did not wait for that
+                if event.pid != std::process::id() || suspended.monotonic(event.l_rx_wakeup) > read {
+                    event.l_rx_wakeup = 0;
+                }
+                event
+            });
+        }
+        if let Some(event) = &last {
+            sample.add_event(event, suspended);
+        }
+        Ok(last)
     }
 
     fn end(mut self) -> Result<()> {
@@ -256,5 +275,17 @@ impl Client<'_> {
         let Hosts { local, remote, protocol, .. } = &self.hosts;
         let title = format!("pingtrace {local} > {remote}, {protocol}");
         self.teller.end(&self.summary, &title)
+    }
+}
+
+/// How far a probe came that was not answered.
+fn how_far(event: &Event) -> &'static str {
+    match (event.kind, event.dropped_packet) {
+        (Kind::Dropped, pingtrace::Packet::Reply) => ": this host has dropped the reply",
+        (Kind::Dropped, _) => ": this host has dropped the request",
+        _ if event.l_rx_skdataready > 0 => ": its reply came to the socket",
+        _ if event.l_rx_iprcv > 0 => ": its reply came to the device, and not to the socket",
+        _ if event.l_tx_devout > 0 => ": it has left this host",
+        _ => ": it waits for its device",
     }
 }

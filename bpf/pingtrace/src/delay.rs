@@ -82,6 +82,7 @@ mod tests {
             id: 1,
             sequence: 1,
             family: 2,
+            protocol: 1,
             local_address: [0; 16],
             peer_address: [0; 16],
             netns: 0,
@@ -105,6 +106,10 @@ mod tests {
             l_rx_wakeup: 0,
             l_rx_read: 0,
             dropped: 0,
+            m_tx_devecho: 0,
+            m_rx_devecho: 0,
+            m_tx_devreply: 0,
+            m_rx_devreply: 0,
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Kind {
     Answered = 2,
     /// The request or the reply was dropped on this host.
     Dropped = 3,
+    /// A probe of pingtrace's passed a device on its way through this host.
+    Passed = 4,
 }
 
 /// Which end of the ping this host is.
@@ -23,6 +25,8 @@ pub enum Role {
     Local = 1,
     /// It was sent the request.
     Remote = 2,
+    /// Neither: of a device that is passed.
+    Between = 3,
 }
 
 /// Which packet was dropped.
@@ -51,7 +55,9 @@ pub struct Event {
     /// Sequence number of the echo header.
     pub sequence: u16,
     /// `AF_INET` (2) or `AF_INET6` (10).
-    pub family: u32,
+    pub family: u16,
+    /// Of IP: ICMP (1), ICMPv6 (58), UDP (17) or TCP (6).
+    pub protocol: u16,
     /// Address of this host, in network order; IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2). Of the request's destination where
     /// this host dropped what it was only to forward.
     pub local_address: [u8; 16],
@@ -59,13 +65,13 @@ pub struct Event {
     pub peer_address: [u8; 16],
     /// Inode number of the network namespace, as in `/proc/PID/ns/net`.
     pub netns: u32,
-    /// Index of the device that the request left by first, or came in by.
+    /// Index of the device that the request left by first, or came in by; or that is passed.
     pub ifindex: u32,
     /// Its name, ending with a zero.
     pub device: [u8; 16],
     /// Bytes of the request's IP packet, headers included.
     pub length: u32,
-    /// Process that read the reply; 0 where none did.
+    /// Process that read the reply; 0 where none did. As long as a ping is in the map, the process that it woke.
     pub pid: u32,
     /// Its thread that did.
     pub tid: u32,
@@ -83,7 +89,7 @@ pub struct Event {
     pub l_tx_devout: u64,
     /// Point 9: the request is taken from its device.
     pub r_rx_devrcv: u64,
-    /// Point 3: ICMP has the request.
+    /// Point 3: ICMP, or a socket of the server's, has the request.
     pub r_rx_icmprcv: u64,
     /// Point 4: the driver is given the reply.
     pub r_tx_devout: u64,
@@ -99,6 +105,14 @@ pub struct Event {
     pub l_rx_read: u64,
     /// The packet is freed without having arrived.
     pub dropped: u64,
+    /// Point 11: a driver is given the request, on its way through this host.
+    pub m_tx_devecho: u64,
+    /// Point 12: a device has brought the request.
+    pub m_rx_devecho: u64,
+    /// Point 13: a driver is given the reply.
+    pub m_tx_devreply: u64,
+    /// Point 14: a device has brought the reply.
+    pub m_rx_devreply: u64,
 }
 
 /// Why bytes are no event.
@@ -164,15 +178,16 @@ impl Event {
             return Err(Error::TooShort { found: bytes.len(), needed: size_of::<Event>() });
         }
         let bytes = Bytes(bytes);
-        let kinds = [Kind::RoundTrip, Kind::Answered, Kind::Dropped].map(|kind| (kind as u32, kind));
-        let roles = [Role::Local, Role::Remote].map(|role| (role as u32, role));
+        let kinds = [Kind::RoundTrip, Kind::Answered, Kind::Dropped, Kind::Passed].map(|kind| (kind as u32, kind));
+        let roles = [Role::Local, Role::Remote, Role::Between].map(|role| (role as u32, role));
         let packets = [Packet::None, Packet::Request, Packet::Reply].map(|packet| (packet as u32, packet));
         Ok(Event {
             kind: bytes.name("kind", offset_of!(Event, kind), &kinds)?,
             role: bytes.name("role", offset_of!(Event, role), &roles)?,
             id: bytes.u16(offset_of!(Event, id)),
             sequence: bytes.u16(offset_of!(Event, sequence)),
-            family: bytes.u32(offset_of!(Event, family)),
+            family: bytes.u16(offset_of!(Event, family)),
+            protocol: bytes.u16(offset_of!(Event, protocol)),
             local_address: bytes.array(offset_of!(Event, local_address)),
             peer_address: bytes.array(offset_of!(Event, peer_address)),
             netns: bytes.u32(offset_of!(Event, netns)),
@@ -196,6 +211,10 @@ impl Event {
             l_rx_wakeup: bytes.u64(offset_of!(Event, l_rx_wakeup)),
             l_rx_read: bytes.u64(offset_of!(Event, l_rx_read)),
             dropped: bytes.u64(offset_of!(Event, dropped)),
+            m_tx_devecho: bytes.u64(offset_of!(Event, m_tx_devecho)),
+            m_rx_devecho: bytes.u64(offset_of!(Event, m_rx_devecho)),
+            m_tx_devreply: bytes.u64(offset_of!(Event, m_tx_devreply)),
+            m_rx_devreply: bytes.u64(offset_of!(Event, m_rx_devreply)),
         })
     }
 
@@ -225,6 +244,43 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// Where a ping stands in the map `pings`, as long as it has not ended: `struct ping_key`. The value begins with the event so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Key {
+    /// The other host's address, as in an event.
+    pub peer: [u8; 16],
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Identifier of the echo header; of UDP and TCP, the low 16 bits of that of the probe.
+    pub id: u16,
+    /// Likewise the sequence number.
+    pub sequence: u16,
+    /// A [`Role`].
+    pub role: u32,
+}
+
+impl Key {
+    /// Of a probe that this host sends.
+    pub fn local(peer: IpAddr, netns: u32, id: u32, seq: u32) -> Key {
+        let peer = match peer {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        Key { peer, netns, id: id as u16, sequence: seq as u16, role: Role::Local as u32 }
+    }
+
+    /// As the kernel of this machine reads it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.peer.to_vec();
+        bytes.extend(self.netns.to_ne_bytes());
+        bytes.extend(self.id.to_ne_bytes());
+        bytes.extend(self.sequence.to_ne_bytes());
+        bytes.extend(self.role.to_ne_bytes());
+        bytes
+    }
+}
+
 /// What is told: `struct pingtrace_config`. The default is everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -240,8 +296,16 @@ pub struct Config {
     pub role: u32,
     /// Only this identifier of the echo header, in host order; 0: all.
     pub id: u16,
+    /// TCP probes to this port and from it too, in host order; 0: none.
+    pub tcp_port: u16,
+    /// 1: UDP probes too.
+    pub udp: u8,
+    /// 1: no pings but pingtrace's own.
+    pub only_probes: u8,
+    /// 1: each device that pingtrace's own pass is told too, [`Kind::Passed`].
+    pub passes: u8,
     /// Nothing.
-    pub unused: u16,
+    pub unused: [u8; 5],
 }
 
 impl Config {
@@ -254,7 +318,8 @@ impl Config {
         put(offset_of!(Config, netns), &self.netns.to_ne_bytes());
         put(offset_of!(Config, role), &self.role.to_ne_bytes());
         put(offset_of!(Config, id), &self.id.to_ne_bytes());
-        put(offset_of!(Config, unused), &self.unused.to_ne_bytes());
+        put(offset_of!(Config, tcp_port), &self.tcp_port.to_ne_bytes());
+        put(offset_of!(Config, udp), &[self.udp, self.only_probes, self.passes]);
         bytes
     }
 }
@@ -314,8 +379,8 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        check(&[], "reading an event: 0 bytes, of 200");
-        check(&bytes(&[])[..199], "reading an event: 199 bytes, of 200");
+        check(&[], "reading an event: 0 bytes, of 232");
+        check(&bytes(&[])[..231], "reading an event: 231 bytes, of 232");
         let kind = 9_u32.to_ne_bytes();
         check(&bytes(&[(offset_of!(Event, kind), &kind)]), "reading an event: kind at byte 0 is 9");
         check(&bytes(&[(offset_of!(Event, role), &[0; 4])]), "reading an event: role at byte 4 is 0");
@@ -326,15 +391,26 @@ mod tests {
 
     #[test]
     fn a_configuration_is_written_to_its_places() {
-        let config =
-            Config { threshold_ns: 1 << 33, pid: 5, netns: 6, role: Role::Remote as u32, id: 0x102, unused: 0 };
+        let config = Config {
+            threshold_ns: 1 << 33,
+            pid: 5,
+            netns: 6,
+            role: Role::Remote as u32,
+            id: 0x102,
+            tcp_port: 0x304,
+            udp: 1,
+            only_probes: 2,
+            passes: 3,
+            unused: [0; 5],
+        };
         let mut expected = Vec::new();
         expected.extend((1_u64 << 33).to_ne_bytes());
         for number in [5_u32, 6, 2] {
             expected.extend(number.to_ne_bytes());
         }
         expected.extend(0x102_u16.to_ne_bytes());
-        expected.extend([0; 2]);
+        expected.extend(0x304_u16.to_ne_bytes());
+        expected.extend([1, 2, 3, 0, 0, 0, 0, 0]);
         assert_eq!(config.to_bytes(), expected);
     }
 }

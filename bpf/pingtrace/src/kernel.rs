@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use btf::object_file::ObjectFile;
 use btf::{Kind, Type};
+use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{self, Places, Types};
 use loader::stream::Listener;
-use pingtrace::{Config, Event, Point, Suspended};
+use pingtrace::{Config, Event, Key, Point, Suspended};
 use plan::{Plan, Status};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -44,7 +45,7 @@ pub(crate) struct Kernel {
     has_boot_clock: bool,
     /// Points that are not seen, and why not.
     pub(crate) missing: Vec<(Point, String)>,
-    _session: loader::Session,
+    session: loader::Session,
 }
 
 /// Nanoseconds of a clock.
@@ -82,8 +83,16 @@ fn reason(plan: &Plan, group: &str) -> Option<String> {
     Some(unmet.map(|why| why.trim_end_matches(": ").to_owned()).next().unwrap_or_else(|| "no hook for it".to_owned()))
 }
 
-fn missing(plan: &Plan) -> Vec<(Point, String)> {
-    GROUPS.iter().filter_map(|(point, group)| Some((*point, reason(plan, group)?))).collect()
+/// The program that sees what sockets of TCP send, of no use to others.
+const TCP_SENT: &str = "tcp_sent";
+
+/// Points that are not seen, and why not. A server's own raw socket tells when ICMP has a request, where sockets can be seen.
+fn missing(plan: &Plan, is_server: bool) -> Vec<(Point, String)> {
+    let sees_sockets =
+        plan.groups.iter().any(|group| group.name == "data_ready" && group.taken.is_some_and(|rank| rank < 4));
+    let is_seen = |point: &Point| *point == Point::RRxIcmprcv && is_server && sees_sockets;
+    let missing = GROUPS.iter().filter_map(|(point, group)| Some((*point, reason(plan, group)?)));
+    missing.filter(|(point, _)| !is_seen(point)).collect()
 }
 
 fn places(args: &Args) -> Places {
@@ -98,7 +107,7 @@ pub(crate) fn explain(args: &Args) -> Result<(String, bool)> {
     let chosen = choose::choose(&object, &facts, &places(args))?;
     let plan = loader::plan(&object, &facts, chosen.btf.as_ref(), &plan::Hints::default());
     let mut text = plan::text::lines(&plan, args.debug);
-    for (point, why) in missing(&plan) {
+    for (point, why) in missing(&plan, args.server) {
         text.push_str(&format!("  point {} {} is not seen: {why}\n", point as u16, point.name()));
     }
     Ok((text, plan.outcome != plan::Outcome::Fails))
@@ -117,6 +126,10 @@ impl Kernel {
         let chosen = choose::choose(&object, &facts, &places(args))?;
         let mut options = loader::Options::default();
         options.config = config.to_bytes();
+        if config.tcp_port == 0 {
+            // loaded, and nowhere attached
+            options.by_caller.push(TCP_SENT.to_owned());
+        }
         if args.debug {
             for step in &chosen.steps {
                 eprintln!("pingtrace: BTF: {step}");
@@ -144,8 +157,8 @@ impl Kernel {
         let listener = listener.context("listening to events")?;
         let has_boot_clock = has_boot_clock(chosen.btf.as_ref());
         drop(own);
-        let missing = missing(&session.plan);
-        Ok(Kernel { listener, heard, has_boot_clock, missing, _session: session })
+        let missing = missing(&session.plan, args.server);
+        Ok(Kernel { listener, heard, has_boot_clock, missing, session })
     }
 
     /// Loads and attaches; where that does not work, says why on standard error.
@@ -170,6 +183,16 @@ impl Kernel {
     pub(crate) fn wait(&self, timeout: std::time::Duration) -> Result<Vec<Event>> {
         self.listener.poll(timeout).context("reading events")?;
         self.take()
+    }
+
+    /// What is known so far of a probe that has not ended in the kernel, which then forgets it.
+    pub(crate) fn unfinished(&self, key: &Key) -> Option<Event> {
+        let pings = self.session.maps.get("pings")?;
+        let key = key.to_bytes();
+        let value = pings.lookup(&key, MapFlags::ANY).ok()??;
+        // it may have gone by itself
+        let _ = pings.delete(&key);
+        Event::parse(&value).ok()
     }
 
     /// Events that were lost so far.

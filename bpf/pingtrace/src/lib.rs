@@ -41,6 +41,6 @@ pub mod table;
 pub mod wire;
 
 pub use delay::{Delays, UserTimes};
-pub use event::{Config, Error, Event, Kind, Packet, Role};
+pub use event::{Config, Error, Event, Key, Kind, Packet, Role};
 pub use point::{DELAYS, Delay, Point};
 pub use sample::{Hop, Sample, Suspended, entry_time};

@@ -33,6 +33,8 @@ pub struct Sample {
     pub points: [Option<u64>; Point::COUNT],
     /// The other host has this host's clock: it is this host.
     pub one_clock: bool,
+    /// The other host's network namespace; 0 where it does not tell.
+    pub remote_netns: u32,
     /// What the hosts between tell, in the order of time.
     pub hops: Vec<Hop>,
 }
@@ -102,7 +104,10 @@ impl Sample {
         for entry in entries {
             let time = unwrap(entry.ts, near);
             match Point::from_number(entry.function_id) {
-                Some(point) if point.is_remote() => self.set(point, time),
+                Some(point) if point.is_remote() => {
+                    self.remote_netns = entry.ns_id;
+                    self.set(point, time);
+                }
                 Some(point) if point.is_between() => self.hops.push(Hop {
                     point,
                     netns: entry.ns_id,
@@ -116,6 +121,25 @@ impl Sample {
             }
         }
         strange
+    }
+
+    /// Takes over that this host's kernel saw the probe pass a device.
+    pub fn add_pass(&mut self, event: &Event, suspended: Suspended) {
+        let all = [
+            (Point::MTxDevecho, event.m_tx_devecho),
+            (Point::MRxDevecho, event.m_rx_devecho),
+            (Point::MTxDevreply, event.m_tx_devreply),
+            (Point::MRxDevreply, event.m_rx_devreply),
+        ];
+        self.hops.extend(all.into_iter().filter(|(_, time)| *time > 0).map(|(point, time)| Hop {
+            point,
+            netns: event.netns,
+            ifindex: event.ifindex,
+            device: event.device_name(),
+            user_id: 0,
+            time: suspended.monotonic(time),
+            is_own: true,
+        }));
     }
 
     /// A delay, by its place in [`DELAYS`]: nanoseconds. `None` where a point is not seen, or, on one clock, came after the other

@@ -26,6 +26,8 @@ const WAIT: u64 = 2_000_000;
 const MOST_DUE: usize = 8192;
 /// Answers of the kernel that are kept for their second reply.
 const MOST_ANSWERS: usize = 8192;
+/// Passes of devices likewise; each second reply looks at all of them.
+const MOST_PASSES: usize = 1024;
 /// TCP connections at once.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a signal may go unseen.
@@ -62,10 +64,23 @@ struct Connection {
 struct Answers {
     events: HashMap<Key, Event>,
     order: VecDeque<Key>,
+    /// Passes of devices of this host, the newest last.
+    passes: VecDeque<Event>,
 }
 
 impl Answers {
     fn put(&mut self, event: Event) {
+        match event.kind {
+            Kind::Answered => {}
+            Kind::Passed => {
+                self.passes.push_back(event);
+                if self.passes.len() > MOST_PASSES {
+                    self.passes.pop_front();
+                }
+                return;
+            }
+            Kind::RoundTrip | Kind::Dropped => return,
+        }
         let key = (event.peer(), event.id, event.sequence);
         if self.events.insert(key, event).is_none() {
             self.order.push_back(key);
@@ -75,6 +90,14 @@ impl Answers {
         {
             self.events.remove(&oldest);
         }
+    }
+
+    /// What passed in other namespaces than the answering one.
+    fn passed(&mut self, header: &Header, netns: u32) -> Vec<Event> {
+        let is_its = |event: &Event| (event.id, event.sequence) == (header.id as u16, header.seq as u16);
+        let (its, others): (VecDeque<Event>, _) = self.passes.drain(..).partition(is_its);
+        self.passes = others;
+        its.into_iter().filter(|event| event.netns != netns).collect()
     }
 }
 
@@ -133,7 +156,16 @@ fn listen(is_v4: bool, port: u16) -> std::io::Result<TcpListener> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stop = Stop::new(args)?;
-    let kernel = Kernel::load_or_say(args, &Config { role: Role::Remote as u32, ..Config::default() });
+    let config = Config {
+        role: Role::Remote as u32,
+        tcp_port: args.port,
+        udp: 1,
+        only_probes: 1,
+        // on one host the client tells them itself
+        passes: u8::from(args.namespace && !args.nslocal),
+        ..Config::default()
+    };
+    let kernel = Kernel::load_or_say(args, &config);
     let icmp = both("ICMP", |is_v4| Datagrams::icmp(is_v4, if is_v4 { 8 } else { 128 }));
     let udp = both("UDP", |is_v4| Datagrams::udp(is_v4, args.port));
     let tcp = both("TCP", |is_v4| listen(is_v4, args.port));
@@ -294,9 +326,7 @@ impl Server<'_> {
         let mut suspended = Suspended(0);
         if let Some(kernel) = &self.kernel {
             suspended = kernel.suspended();
-            for event in kernel.take()?.into_iter().filter(|event| event.kind == Kind::Answered) {
-                self.answers.put(event);
-            }
+            kernel.take()?.into_iter().for_each(|event| self.answers.put(event));
         }
         while self.due.front().is_some_and(|due| due.at <= now()) {
             let Some(due) = self.due.pop_front() else { break };
@@ -316,6 +346,9 @@ impl Server<'_> {
             }
         };
         entries.extend(due.entries);
+        for event in self.answers.passed(&header, self.netns) {
+            entries.extend(entries_of_pass(&event, suspended, self.args.userid));
+        }
         let is_icmp = matches!(due.target, Target::Icmp { .. });
         let reserve = if is_icmp { 0 } else { Header::reserve_of(true, due.request.room) };
         let header = Header { flags: DONTADD, reserve, ..header };
@@ -380,13 +413,26 @@ fn entries(event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
         (Point::RRxIcmprcv, event.r_rx_icmprcv),
         (Point::RTxDevout, event.r_tx_devout),
     ];
-    let seen = all.into_iter().filter(|(_, time)| *time > 0);
-    let entry = |(point, time)| Entry {
+    as_entries(&all, event, suspended, user_id)
+}
+
+fn entries_of_pass(event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
+    let all = [
+        (Point::MTxDevecho, event.m_tx_devecho),
+        (Point::MRxDevecho, event.m_rx_devecho),
+        (Point::MTxDevreply, event.m_tx_devreply),
+        (Point::MRxDevreply, event.m_rx_devreply),
+    ];
+    as_entries(&all, event, suspended, user_id)
+}
+
+fn as_entries(all: &[(Point, u64)], event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
+    let entry = |&(point, time): &(Point, u64)| Entry {
         ns_id: event.netns,
         ifindex: event.ifindex,
         user_id,
         function_id: point as u16,
         ts: entry_time(suspended.monotonic(time)),
     };
-    seen.map(entry).collect()
+    all.iter().filter(|(_, time)| *time > 0).map(entry).collect()
 }

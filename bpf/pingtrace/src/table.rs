@@ -9,12 +9,13 @@ use crate::sample::Sample;
 use crate::summary::Summary;
 
 /// The columns: a heading, and the delays of which the first that is seen is told.
-const COLUMNS: [(&str, &[&str]); 12] = [
+const COLUMNS: [(&str, &[&str]); 13] = [
     ("total", &["total"]),
     ("tx_kern", &["l_tx_kern", "l_tx_merged_kern"]),
     ("qdisc", &["l_tx_qdisc"]),
     ("out", &["l_tx_outlink"]),
     ("r_rx", &["r_rx_kern"]),
+    ("r_task", &["r_task"]),
     ("r_user", &["r_user"]),
     ("r_tx", &["r_tx_user_kern", "r_tx_kern", "r_merged_kern"]),
     ("in", &["l_rx_wire", "l_rx_inlink", "outside_wire", "outside"]),

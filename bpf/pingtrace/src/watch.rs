@@ -19,7 +19,7 @@ const TICK: u64 = 100_000_000;
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stop = Stop::new(args)?;
     let threshold = args.maxdelay.saturating_mul(1000);
-    let kernel = Kernel::load(args, &Config { threshold_ns: threshold, ..Config::default() })?;
+    let kernel = Kernel::load(args, &Config { threshold_ns: threshold, udp: 1, ..Config::default() })?;
     let mut teller = Teller::new(args, Output::Table)?;
     let mut summary = Summary::new(threshold);
     summary.one_clock = true;
@@ -79,6 +79,7 @@ fn tell(
             summary.add(&sample);
             teller.probe(&sample, summary, &hosts, &whose)
         }
+        Kind::Passed => Ok(()),
         Kind::Dropped => {
             summary.counters.lost_num += 1;
             let what = if event.dropped_packet == Packet::Reply { "reply" } else { "request" };

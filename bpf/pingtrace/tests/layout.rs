@@ -7,7 +7,7 @@ use std::process::Command;
 use btf::layout::Layout;
 use btf::object_file::ObjectFile;
 use btf::{Type, layout};
-use pingtrace::{Config, Event, Kind, Packet, Role};
+use pingtrace::{Config, Event, Key, Kind, Packet, Role};
 
 /// The object; `None` where there is no compiler.
 fn object() -> Option<Vec<u8>> {
@@ -60,16 +60,31 @@ fn check<S>(object: &[u8], name: &str, expected: Members) {
 fn the_event_has_the_same_members_in_c_and_in_rust() {
     let Some(object) = object() else { return };
     let expected = members![Event:
-        kind role id sequence family local_address peer_address netns ifindex device length pid tid comm drop_reason
+        kind role id sequence family protocol local_address peer_address netns ifindex device length pid tid comm drop_reason
         dropped_packet receive_cpu l_tx_devqueue l_tx_devout r_rx_devrcv r_rx_icmprcv r_tx_devout l_rx_softirq l_rx_iprcv
-        l_rx_skdataready l_rx_wakeup l_rx_read dropped];
+        l_rx_skdataready l_rx_wakeup l_rx_read dropped
+        m_tx_devecho m_rx_devecho m_tx_devreply m_rx_devreply];
     check::<Event>(&object, "pingtrace_event", expected);
 }
 
 #[test]
 fn the_configuration_has_the_same_members_in_c_and_in_rust() {
     let Some(object) = object() else { return };
-    check::<Config>(&object, "pingtrace_config", members![Config: threshold_ns pid netns role id unused]);
+    check::<Config>(
+        &object,
+        "pingtrace_config",
+        members![Config:
+        threshold_ns pid netns role id tcp_port udp only_probes passes unused],
+    );
+}
+
+#[test]
+fn a_pings_key_has_the_same_members_in_c_and_in_rust() {
+    let Some(object) = object() else { return };
+    check::<Key>(&object, "ping_key", members![Key: peer netns id sequence role]);
+    let key = Key::local("10.0.0.1".parse().expect("an address"), 5, 0x1_0002, 0x3_0004);
+    assert_eq!(key.to_bytes().len(), size_of::<Key>());
+    assert_eq!((key.id, key.sequence, key.peer[10..].to_vec()), (2, 4, vec![255, 255, 10, 0, 0, 1]));
 }
 
 #[track_caller]
@@ -89,13 +104,15 @@ fn the_enumerators_have_the_same_values_in_c_and_in_rust() {
         ("PINGTRACE_ROUND_TRIP", Kind::RoundTrip as u32),
         ("PINGTRACE_ANSWERED", Kind::Answered as u32),
         ("PINGTRACE_DROPPED", Kind::Dropped as u32),
+        ("PINGTRACE_PASSED", Kind::Passed as u32),
     ];
     check_names(&object, "pingtrace_kind", &kinds);
-    check_names(
-        &object,
-        "pingtrace_role",
-        &[("PINGTRACE_LOCAL", Role::Local as u32), ("PINGTRACE_REMOTE", Role::Remote as u32)],
-    );
+    let roles = [
+        ("PINGTRACE_LOCAL", Role::Local as u32),
+        ("PINGTRACE_REMOTE", Role::Remote as u32),
+        ("PINGTRACE_BETWEEN", Role::Between as u32),
+    ];
+    check_names(&object, "pingtrace_role", &roles);
     let packets = [
         ("PINGTRACE_NONE", Packet::None as u32),
         ("PINGTRACE_REQUEST", Packet::Request as u32),
