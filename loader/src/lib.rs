@@ -56,6 +56,7 @@ mod words;
 pub use attach::Attachment;
 pub use pins::retire as unpin;
 pub use probe::{probe, probe_for};
+pub use raw::give_memory_back;
 pub use session::{Error, Log, Options, Session, load, plan};
 pub use types::own_types;
 pub use verifier::summary;
