@@ -1,0 +1,107 @@
+//! Plan, load, attach: what the commands that measure begin with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use btf::object_file::ObjectFile;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use loader::choose::{self, Places};
+use loader::{Options, Session};
+use plan::{Hints, Outcome, Plan};
+use tcprt::{Config, OBJECT};
+
+use crate::args::Loading;
+use crate::clock::Clock;
+use crate::rights;
+
+/// What the object is called in plans and errors.
+const NAME: &str = "tcprt";
+
+/// What is attached.
+pub(crate) struct Agent {
+    pub(crate) session: Session,
+    pub(crate) clock: Clock,
+    refused: Option<MapHandle>,
+}
+
+/// What came of attaching.
+pub(crate) enum Attached {
+    /// It measures.
+    Yes(Box<Agent>),
+    /// Nothing can be measured here: why.
+    No(Box<Plan>),
+}
+
+/// Loads and attaches what works here; `keep` is the folder where it is pinned.
+///
+/// # Errors
+/// A right is missing, or the kernel refuses it all.
+pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) -> Result<Attached> {
+    rights::check()?;
+    let begin = Instant::now();
+    let config = config.bytes()?.to_vec();
+    // all of the types are given back when it is loaded
+    let own = loader::own_types();
+    let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
+    let facts = loader::probe_for(std::path::Path::new("/"), &object);
+    let chosen = choose::choose(&object, &facts, &places(loading))?;
+    let clock = Clock::of(chosen.btf.as_ref().map(|types| &*types.btf));
+    let known = begin.elapsed();
+    let mut options = Options::default();
+    (options.config, options.pins) = (config, keep);
+    options.map_entries.extend(loading.slots.map(|slots| ("events".to_owned(), slots)));
+    if loading.verbose {
+        chosen.steps.iter().for_each(|step| eprintln!("tcprt: BTF: {step}"));
+        options.log = Some(Arc::new(|line: &str| eprintln!("tcprt: {line}")));
+    }
+    let loaded = loader::load(NAME, OBJECT, &facts, chosen.btf.as_ref(), &options);
+    drop((own, chosen, facts, object));
+    let session = match loaded {
+        Ok(session) => session,
+        Err(error) => {
+            if let Some(plan) = error.plan() {
+                eprint!("{}", plan::text::lines(plan, false));
+            }
+            // it names its cause itself
+            bail!("{error}")
+        }
+    };
+    if session.plan.outcome == Outcome::Fails {
+        return Ok(Attached::No(Box::new(session.plan)));
+    }
+    let all = begin.elapsed();
+    if loading.verbose {
+        let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+        eprintln!("tcprt: attached in {}: {} to know the kernel, {} to load", ms(all), ms(known), ms(all - known));
+    }
+    loader::give_memory_back();
+    let refused = session.maps.get("connections_refused").map(MapHandle::try_from).transpose()?;
+    Ok(Attached::Yes(Box::new(Agent { session, clock, refused })))
+}
+
+/// The plan, without attaching anything.
+///
+/// # Errors
+/// The BTF that was asked for cannot be taken.
+pub(crate) fn explain(loading: &Loading) -> Result<Plan> {
+    let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
+    let facts = loader::probe_for(std::path::Path::new("/"), &object);
+    let chosen = choose::choose(&object, &facts, &places(loading))?;
+    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &Hints::default()))
+}
+
+fn places(loading: &Loading) -> Places {
+    let explicit = loading.btf.clone().or_else(choose::from_environment);
+    Places { explicit, root: "/".into(), ..Places::default() }
+}
+
+impl Agent {
+    /// Connections that the map had no room for, so far.
+    pub(crate) fn refused(&self) -> u64 {
+        let Some(map) = &self.refused else { return 0 };
+        let values = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).ok().flatten().unwrap_or_default();
+        values.iter().filter_map(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).sum()
+    }
+}

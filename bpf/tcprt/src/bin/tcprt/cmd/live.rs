@@ -1,0 +1,189 @@
+//! `tcprt`: records as they come, until it is told to end; then a summary.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tcprt::summary::Summaries;
+
+use crate::agent::{self, Agent, Attached};
+use crate::args::Format;
+use crate::clock;
+use crate::cmd::teller::{Teller, record};
+use crate::exporter::{self, Shared};
+use crate::filters;
+use crate::output::Output;
+use crate::owners::Owners;
+use crate::settings::Settings;
+use crate::told::ToldToEnd;
+
+/// The most ports that are summed up.
+const PORTS: usize = 256;
+
+/// How long it is between two looks at the log: while nothing comes, and while something does. So many records at once mean that
+/// more wait.
+const IDLE: Duration = Duration::from_millis(20);
+const BUSY: Duration = Duration::from_millis(5);
+const MANY: u64 = 1024;
+
+/// What is done with each event.
+struct Worker {
+    teller: Teller,
+    owners: Owners,
+    all: Summaries,
+    metrics: Option<Shared>,
+    /// What the wall clock shows at the events' clock's 0.
+    begin_ns: u64,
+    unreadable: u64,
+}
+
+impl Worker {
+    fn take(&mut self, bytes: &[u8]) {
+        let Some(mut record) = record(bytes, self.begin_ns, &mut self.unreadable) else { return };
+        self.owners.complete(&mut record);
+        self.all.add(&record);
+        if let Some(metrics) = &self.metrics {
+            lock(metrics).add(&record);
+        }
+        self.teller.tell(&record);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn run(settings: Settings) -> Result<ExitCode> {
+    if settings.explain {
+        return super::explain(&agent::explain(&settings.loading)?);
+    }
+    let config = filters::config(&settings.filters)?;
+    let told = ToldToEnd::listen()?;
+    let (size, keep) = (settings.rotate_size, settings.rotate_keep);
+    let output = Output::new(settings.output.as_deref(), size, keep)?;
+    let mut teller = Teller::new(output, settings.format, settings.min_total);
+    if let Some(path) = &settings.stats_output {
+        teller.stats_output = Some(Output::new(Some(path), size, keep)?);
+    }
+    let metrics = settings.prometheus.is_some().then(Shared::default);
+    if let (Some(address), Some(metrics)) = (&settings.prometheus, &metrics) {
+        let bound = exporter::serve(address, Arc::clone(metrics))?;
+        eprintln!("tcprt: http://{bound}/metrics");
+    }
+    let agent = match agent::attach(&config, &settings.loading, settings.keep.clone())? {
+        Attached::Yes(agent) => agent,
+        Attached::No(plan) => return super::impossible(&plan),
+    };
+    let worker = Worker {
+        teller,
+        owners: Owners::new(),
+        all: Summaries::new(PORTS),
+        metrics,
+        begin_ns: agent.clock.begin_ns(),
+        unreadable: 0,
+    };
+    measure(&settings, &agent, worker, &told)?;
+    drop(agent);
+    if let Some(pins) = &settings.keep {
+        eprintln!("tcprt: it stays attached in {}: tcprt log reads, tcprt stop ends it", pins.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hears events until it is told to end.
+fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd) -> Result<()> {
+    let worker = Mutex::new(worker);
+    let listener = agent.session.listen(|event| lock(&worker).take(event.bytes)).context("listening")?;
+    lock(&worker).teller.heading();
+    let begin = Instant::now();
+    let end = settings.seconds.map(|seconds| begin + seconds);
+    let mut next = begin + settings.stats_interval;
+    let mut losses = Losses::default();
+    loop {
+        lock(&worker).begin_ns = agent.clock.begin_ns();
+        let heard = listener.consume().context("reading events")?;
+        let now = Instant::now();
+        let is_over = told.is_told() || end.is_some_and(|end| now >= end);
+        let mut worker = lock(&worker);
+        if heard > 0 {
+            worker.teller.flush();
+        }
+        if now >= next || is_over {
+            let lost = listener.lost().context("counting lost events")?.values().sum();
+            losses.tell(lost, agent.refused(), settings.stats_interval.min(now - begin));
+            worker.teller.end_interval(clock::now_us() / 1_000_000);
+            worker.teller.flush();
+            next += settings.stats_interval;
+        }
+        if let Some(metrics) = &worker.metrics {
+            let mut metrics = lock(metrics);
+            metrics.lost = listener.lost().context("counting lost events")?.values().sum();
+            metrics.refused = agent.refused();
+        }
+        if is_over || worker.teller.failed.is_some() {
+            break;
+        }
+        drop(worker);
+        if heard < MANY {
+            let pause = if heard == 0 { IDLE } else { BUSY };
+            std::thread::sleep(end.map_or(pause, |end| pause.min(end.saturating_duration_since(now))));
+        }
+    }
+    drop(listener);
+    let mut worker = worker.into_inner().unwrap_or_else(PoisonError::into_inner);
+    finish(settings, &mut worker, &losses)?;
+    super::written(worker.teller.failed)
+}
+
+/// The summary, and what was lost in all.
+fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<()> {
+    let mut text = worker.all.lines();
+    if text.is_empty() {
+        text = "no task was over in this time\n".to_owned();
+    }
+    let is_for_people = settings.format == Format::Text && worker.teller.output.is_stdout();
+    if is_for_people {
+        worker.teller.write(|output| output.lines(&format!("\n{text}")));
+        worker.teller.flush();
+    } else if settings.loading.verbose || settings.output.is_some() {
+        eprint!("{text}");
+    }
+    losses.tell_all(worker.unreadable);
+    Ok(())
+}
+
+/// What was lost, and what of it was told.
+#[derive(Default)]
+struct Losses {
+    lost: u64,
+    refused: u64,
+}
+
+impl Losses {
+    /// Tells what is new in an interval.
+    fn tell(&mut self, lost: u64, refused: u64, interval: Duration) {
+        let seconds = interval.as_secs_f64();
+        if lost > self.lost {
+            let new = lost - self.lost;
+            eprintln!("tcprt: {new} events were lost in {seconds:.1} s: overwritten before they were read (--slots)");
+        }
+        if refused > self.refused {
+            let new = refused - self.refused;
+            eprintln!("tcprt: {new} connections were not measured in {seconds:.1} s: the map had no room for them");
+        }
+        (self.lost, self.refused) = (lost, refused);
+    }
+
+    fn tell_all(&self, unreadable: u64) {
+        if self.lost > 0 {
+            eprintln!("tcprt: {} events were lost in all", self.lost);
+        }
+        if self.refused > 0 {
+            eprintln!("tcprt: {} connections were not measured in all", self.refused);
+        }
+        if unreadable > 0 {
+            eprintln!("tcprt: {unreadable} events were not of this version's form");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Tells records as they come: each, and for each interval what came of them.
+
+use std::io;
+
+use tcprt::stats::Interval;
+use tcprt::text::Table;
+use tcprt::{Event, Record, json, v6};
+
+use crate::args::Format;
+use crate::output::Output;
+
+/// Writes records to an output in a form.
+pub(super) struct Teller {
+    pub(super) output: Output,
+    /// Where lines of aggregates go besides.
+    pub(super) stats_output: Option<Output>,
+    format: Format,
+    table: Table,
+    interval: Interval,
+    min_total_us: u64,
+    /// Why nothing more is written.
+    pub(super) failed: Option<io::Error>,
+}
+
+impl Teller {
+    pub(super) fn new(output: Output, format: Format, min_total: std::time::Duration) -> Teller {
+        let min_total_us = u64::try_from(min_total.as_micros()).unwrap_or(u64::MAX);
+        let (table, interval) = (Table::default(), Interval::default());
+        Teller { output, stats_output: None, format, table, interval, min_total_us, failed: None }
+    }
+
+    /// The columns' names, where there are columns.
+    pub(super) fn heading(&mut self) {
+        if self.format == Format::Text {
+            let heading = self.table.heading();
+            self.write(|output| output.line(&heading));
+            self.flush();
+        }
+    }
+
+    /// Counts a record, and writes it where it is to be told.
+    pub(super) fn tell(&mut self, record: &Record) {
+        if self.format == Format::Stats || self.stats_output.is_some() {
+            self.interval.add(record);
+        }
+        // a connection lasts as long as it likes
+        let is_told = self.min_total_us == 0 || record.is_task() && record.total_us >= self.min_total_us;
+        if !is_told || self.failed.is_some() {
+            return;
+        }
+        let line = match self.format {
+            Format::Text => self.table.line(record),
+            Format::V6 => v6::Line(record).to_string(),
+            Format::Json => json::line(record),
+            Format::Stats => return,
+        };
+        self.write(|output| output.line(&line));
+    }
+
+    /// Ends an interval: its lines are written.
+    pub(super) fn end_interval(&mut self, seconds: u64) {
+        let lines = self.interval.take_lines(seconds);
+        if self.format == Format::Stats {
+            self.write(|output| output.lines(&lines));
+        }
+        if let Some(output) = &mut self.stats_output
+            && self.failed.is_none()
+        {
+            self.failed = output.lines(&lines).and_then(|()| output.flush()).err();
+        }
+    }
+
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut Output) -> io::Result<()>) {
+        if self.failed.is_none() {
+            self.failed = write(&mut self.output).err();
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.write(Output::flush);
+    }
+}
+
+/// What the kernel sent, as a record; counts what is none.
+pub(super) fn record(bytes: &[u8], begin_ns: u64, unreadable: &mut u64) -> Option<Record> {
+    match Event::parse(bytes) {
+        Ok(event) => Some(Record::of(&event, begin_ns)),
+        Err(_) => {
+            *unreadable += 1;
+            None
+        }
+    }
+}

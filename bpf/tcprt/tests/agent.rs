@@ -1,0 +1,329 @@
+//! The agent on the running kernel, against a small HTTP server of the test's: as root.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{Ran, program, skip, tcprt};
+use tcprt::record::Side;
+use tcprt::{Kind, Record, log};
+
+fn may_load() -> bool {
+    let may = rustix::process::geteuid().is_root() && Path::new("/sys/kernel/btf/vmlinux").exists();
+    if !may {
+        skip("needs root, and a kernel with BTF of its own");
+    }
+    may
+}
+
+/// A server of HTTP/1.1 with keep-alive, which thinks as many milliseconds as the path says, and answers with 1000 bytes; 404
+/// where the path is no number.
+fn serve() -> SocketAddr {
+    // below the ports that the kernel gives to clients
+    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while let Some(Ok(first)) = lines.next() {
+                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                    let number = first.split(' ').nth(1).and_then(|path| path.strip_prefix('/')?.parse().ok());
+                    thread::sleep(Duration::from_millis(number.unwrap_or(0)));
+                    let status = if number.is_some() { "200 OK" } else { "404 Not Found" };
+                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: 900\r\n\r\n");
+                    let body = "y".repeat(1000 - head.len());
+                    stream
+                        .write_all(format!("{head}{body}").replace("900", &body.len().to_string()).as_bytes())
+                        .unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Asks for these paths, one after the other, on one connection.
+fn ask(server: SocketAddr, paths: &[&str]) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    for path in paths {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+    }
+    // what is acknowledged late is no part of the test
+    thread::sleep(Duration::from_millis(60));
+}
+
+/// The agent while it runs.
+struct Agent {
+    child: Child,
+    /// Its lines on standard error so far, and those to come.
+    errors: mpsc::Receiver<String>,
+    said: String,
+    stdout: thread::JoinHandle<String>,
+}
+
+impl Agent {
+    /// Starts it, and waits until it is attached.
+    fn start(args: &[&str]) -> Agent {
+        let mut command = program();
+        command.args(args).arg("-v").stdout(Stdio::piped()).stderr(Stdio::piped());
+        // without the test's terminal
+        command.process_group(0);
+        let mut child = command.spawn().unwrap();
+        let (sender, errors) = mpsc::channel();
+        let stderr = child.stderr.take().unwrap();
+        thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut out = child.stdout.take().unwrap();
+        let stdout = thread::spawn(move || {
+            let mut text = String::new();
+            out.read_to_string(&mut text).map(|_| text).unwrap()
+        });
+        let mut agent = Agent { child, errors, said: String::new(), stdout };
+        agent.wait_for("attached in ");
+        // it listens from then on
+        thread::sleep(Duration::from_millis(100));
+        agent
+    }
+
+    fn wait_for(&mut self, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let line = self.errors.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("{text:?} did not come: {error}\n{}", self.said));
+            self.said += &format!("{line}\n");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Ends it with a signal, once what was asked for is told.
+    fn end(mut self, signal: rustix::process::Signal) -> Ran {
+        thread::sleep(Duration::from_millis(200));
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        let status = self.child.wait().unwrap();
+        self.said.extend(self.errors.iter().map(|line| line + "\n"));
+        Ran { code: status.code(), stdout: self.stdout.join().unwrap(), stderr: self.said }
+    }
+
+    /// The ids of the BPF programs that it holds.
+    fn programs(&self) -> BTreeSet<u32> {
+        let folder = format!("/proc/{}/fdinfo", self.child.id());
+        let infos =
+            std::fs::read_dir(folder).unwrap().filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok());
+        let ids = infos.flat_map(|info| {
+            let ids: Vec<u32> =
+                info.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()).collect();
+            ids
+        });
+        ids.collect()
+    }
+}
+
+fn loaded() -> BTreeSet<u32> {
+    libbpf_rs::query::ProgInfoIter::default().map(|program| program.id).collect()
+}
+
+fn records(text: &str) -> Vec<Record> {
+    text.lines().map(|line| log::line(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+const INT: rustix::process::Signal = rustix::process::Signal::INT;
+const TERM: rustix::process::Signal = rustix::process::Signal::TERM;
+
+#[test]
+fn root_each_request_is_told_on_both_sides() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let agent = Agent::start(&["--lport", &port, "--pport", &port, "--format", "json"]);
+    ask(server, &["/1", "/10", "/none"]);
+    let ran = agent.end(INT);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let records = records(&ran.stdout);
+    let of = |kind| records.iter().filter(move |record| record.kind == kind).collect::<Vec<_>>();
+    let (served, asked) = (of(Kind::Request), of(Kind::Peer));
+    assert_eq!((served.len(), asked.len(), of(Kind::End).len()), (3, 3, 1), "{ran:?}");
+    for (record, millis) in served.iter().chain(&asked).zip([1, 10, 0, 1, 10, 0]) {
+        let service = record.process_us();
+        assert!((millis * 1000..millis * 1000 + 8000).contains(&service), "{record:?}");
+        let (server_bytes, client_bytes) = match record.port().side {
+            Side::Server => (record.sent_bytes, record.received_bytes),
+            Side::Client => (record.received_bytes, record.sent_bytes),
+        };
+        assert_eq!((server_bytes, record.port().number), (1000, server.port()));
+        assert!((30..50).contains(&client_bytes), "{record:?}");
+        // it is this test that serves and asks
+        assert_eq!(record.owner.pid, std::process::id(), "{record:?}");
+        assert!(!record.owner.process.is_empty());
+    }
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+    assert!(served.iter().all(|record| (now - 30_000_000..now).contains(&record.start_us)), "{now}: {served:?}");
+    assert!(ran.stderr.contains(&format!(":{port} server")), "the summary: {}", ran.stderr);
+}
+
+#[test]
+fn root_people_get_columns_and_a_summary_and_nothing_stays() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let agent = Agent::start(&["--lport", &port]);
+    let programs = agent.programs();
+    assert!(!programs.is_empty() && programs.is_subset(&loaded()), "{programs:?}");
+    ask(server, &["/5", "/5"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let anonymous =
+        status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+    assert!(anonymous.is_some_and(|kib: u64| kib < 5 * 1024), "{status}");
+    let ran = agent.end(TERM);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut lines = ran.stdout.lines();
+    assert!(lines.next().unwrap().starts_with("TIME (UTC)   KIND LOCAL "), "{}", ran.stdout);
+    let told: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let kinds: Vec<&str> = told.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(kinds, ["R", "R", "E"], "{}", ran.stdout);
+    assert!(told[0].contains(&format!(" 127.0.0.1:{port} ")) && told[0].contains(" <- 127.0.0.1:"), "{}", told[0]);
+    let summary: Vec<&str> = lines.collect();
+    assert!(summary[0].starts_with(&format!(":{port} server ")), "{summary:?}");
+    assert!(summary[0].contains(": 2 answered, 0 not, 1 connections ended; 2.0K sent"), "{summary:?}");
+    assert!(summary[1].trim().starts_with("p50") && summary[3].trim().starts_with("process"), "{summary:?}");
+    // the kernel takes links apart a little later
+    let end = Instant::now() + Duration::from_secs(5);
+    while !programs.is_disjoint(&loaded()) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(programs.is_disjoint(&loaded()), "{programs:?}");
+}
+
+#[test]
+fn root_the_vendors_lines_aggregates_and_thresholds() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, stats) = (folder.path().join("v6.log"), folder.path().join("stats.log"));
+    let config = folder.path().join("tcprt.yaml");
+    let yaml = format!(
+        "lports: {port}\nformat: v6\nmin_total: 90ms\noutput: {}\nstats_output: {}\n",
+        file.display(),
+        stats.display()
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let agent = Agent::start(&["--config", config.to_str().unwrap(), "--prometheus", "127.0.0.1:0"]);
+    let address = agent.said.lines().find_map(|line| line.strip_prefix("tcprt: http://")?.strip_suffix("/metrics"));
+    let address: SocketAddr = address.unwrap().parse().unwrap();
+    ask(server, &["/1", "/100", "/1"]);
+    thread::sleep(Duration::from_millis(100));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    let line = format!("tcprt_tasks_total{{side=\"server\",port=\"{port}\",result=\"answered\"}} 3\n");
+    assert!(metrics.contains(&line), "{metrics}");
+    let ran = agent.end(INT);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    let records = records(&std::fs::read_to_string(file).unwrap());
+    assert_eq!(records.len(), 1, "only what took 90 ms: {records:?}");
+    assert_eq!((records[0].kind, records[0].task, records[0].sent_bytes), (Kind::Request, 2, 1000));
+    // aggregates count all
+    let stats = std::fs::read_to_string(stats).unwrap();
+    let fields: Vec<&str> = stats.trim().split(' ').collect();
+    assert_eq!((fields.len(), fields[1], fields[2], fields[11]), (12, "all", port.as_str(), "3"), "{stats}");
+    assert_eq!((fields[7], fields[8], fields[10].len()), ("0", "1000", 2), "{stats}");
+}
+
+#[test]
+fn root_what_is_kept_goes_on_and_is_read_without_the_agent() {
+    if !may_load() {
+        return;
+    }
+    if !Path::new("/sys/fs/bpf").exists() || std::fs::create_dir_all("/sys/fs/bpf/tcprt-test").is_err() {
+        return skip("needs a BPF file system");
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let pins = "/sys/fs/bpf/tcprt-test";
+    let ran = tcprt(&["--keep", "--pins", pins, "--lport", &port, "--seconds", "0"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("it stays attached in /sys/fs/bpf/tcprt-test: tcprt log reads"), "{ran:?}");
+    // nobody listens
+    ask(server, &["/1", "/2"]);
+    for _ in 0..2 {
+        let ran = tcprt(&["log", "--pins", pins, "--format", "v6"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+        let kinds: Vec<Kind> = records(&ran.stdout).iter().map(|record| record.kind).collect();
+        assert_eq!(kinds, [Kind::Request, Kind::Request, Kind::End], "reading takes nothing away: {}", ran.stdout);
+    }
+    // who follows sees what comes, and ends when it is stopped
+    let child =
+        program().args(["log", "--follow", "--format", "json", "--pins", pins]).stdout(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(200));
+    ask(server, &["/3"]);
+    thread::sleep(Duration::from_millis(200));
+    let ran = tcprt(&["stop", "--pins", pins]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+    let output = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((output.code, records(&output.stdout).len()), (Some(0), 5), "{output:?}");
+    assert_eq!((tcprt(&["stop", "--pins", pins]).code, tcprt(&["log", "--pins", pins]).code), (Some(1), Some(1)));
+    assert!(!Path::new(pins).exists());
+}
+
+#[test]
+fn root_the_live_view_has_each_port() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let agent = Agent::start(&["top", "--lport", &port, "--interval", "0.2"]);
+    ask(server, &["/1", "/2", "/3"]);
+    let ran = agent.end(INT);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let frames: Vec<&str> = ran.stdout.split("\n\ntcprt ").collect();
+    let frame = frames.last().unwrap();
+    assert!(frames.len() >= 2 && frame.contains(&format!(":{port} server")), "{}", ran.stdout);
+    assert!(frame.contains("p50") && frame.contains("p95") && frame.contains("p99"), "{frame}");
+}
+
+#[test]
+fn root_the_plan_is_explained_and_nothing_is_attached() {
+    if !may_load() {
+        return;
+    }
+    let ran = tcprt(&["--explain"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(ran.stdout.starts_with("tcprt on ") && ran.stdout.contains("connections are seen by "), "{}", ran.stdout);
+}
+
+#[test]
+fn root_without_the_rights_it_says_which() {
+    if !may_load() {
+        return;
+    }
+    // nobody
+    let Ok(output) = program().uid(65_534).gid(65_534).output() else {
+        return skip("the program cannot be run by another user");
+    };
+    let ran = Ran::from(output);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(ran.stderr.contains("are missing: run it as root"), "{ran:?}");
+}
