@@ -4,6 +4,7 @@
 //! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, cargo test
 //!                     ├─> demo      the main job on this machine's kernel and on data/btf
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
+//!       │             ├─> deb       the agents as Debian packages
 //!       │             ├─> vm        plans against booted kernels
 //! kernels ────────────┴─> data      real kernel packages in the cache -> data/btf
 //! ```
@@ -13,6 +14,7 @@
 mod bench;
 mod cargo;
 mod data;
+mod deb;
 mod demo;
 mod fuzz;
 mod kernels;
@@ -52,6 +54,8 @@ enum Command {
     Demo,
     /// Make data/btf anew from the packages in the cache.
     Data,
+    /// Make Debian packages of the agents in target/deb, and check them.
+    Deb,
     /// Measure against pahole, bpftool, gimli and btf-rs.
     Bench(bench::Args),
     /// Run the fuzz targets, each for a while.
@@ -87,6 +91,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kernels(args) => kernels::run(&args)?,
         Command::Demo => return demo::run(),
         Command::Data => data::run()?,
+        Command::Deb => {
+            for package in deb::run()? {
+                println!("{}", package.display());
+            }
+        }
         Command::Bench(args) => bench::run(&args)?,
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),
