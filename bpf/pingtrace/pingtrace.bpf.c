@@ -382,6 +382,19 @@ static __always_inline void receive_runs(unsigned int softirq)
 	receiving->raised = 0;
 }
 
+/* What is received from here on is not received by a softirq (TUN devices do so in the process that writes). */
+static __always_inline void receive_ends(unsigned int softirq)
+{
+	__u32 zero = 0;
+	struct receiving *receiving;
+
+	if (softirq != NET_RX_SOFTIRQ)
+		return;
+	receiving = bpf_map_lookup_elem(&receivings, &zero);
+	if (receiving)
+		receiving->runs = 0;
+}
+
 SEC("raw_tp/net_dev_queue")
 int BPF_PROG(on_device_queue, const struct sk_buff *skb)
 {
@@ -433,6 +446,13 @@ LCC_ALL_OF(softirq) LCC_OPTIONAL SEC("raw_tp/softirq_entry")
 int BPF_PROG(on_softirq_entry, unsigned int softirq)
 {
 	receive_runs(softirq);
+	return 0;
+}
+
+LCC_ALL_OF(softirq) LCC_OPTIONAL SEC("raw_tp/softirq_exit")
+int BPF_PROG(on_softirq_exit, unsigned int softirq)
+{
+	receive_ends(softirq);
 	return 0;
 }
 

@@ -17,7 +17,7 @@ use pingtrace::wire;
 ///
 /// Exit status: 0 done, 1 no probe was answered, 2 an error.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pingtrace", version, max_term_width = 100, after_help = AFTER)]
+#[command(name = "pingtrace", version, max_term_width = 100, args_override_self = true, after_help = AFTER)]
 pub(crate) struct Args {
     /// Ping this host
     #[arg(short, long, value_name = "HOST", conflicts_with = "server")]
@@ -91,16 +91,19 @@ pub(crate) struct Args {
 }
 
 const AFTER: &str = "\
-Capabilities: CAP_NET_RAW for ICMP; CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN for the kernel's points (CAP_SYS_ADMIN before
-Linux 5.8); CAP_SYS_ADMIN for --netns. Without those for the kernel's points, round trips alone are told. Nothing stays
-attached when it ends.
+Capabilities:
+  CAP_NET_RAW                           ICMP probes, and answering them
+  CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN   the kernel's points (CAP_SYS_ADMIN before Linux 5.8)
+  CAP_SYS_ADMIN                         --netns
+Without those for the kernel's points round trips alone are told. Nothing stays attached when it
+ends.
 
 Examples:
-  pingtrace                                   watch everyone's pings
-  pingtrace -s                                on the other host
-  pingtrace -c 10.0.0.2 -C 100 -i 100000      a hundred probes, each 100 ms
-  pingtrace -c 10.0.0.2 -m 1000 -o log        what takes a millisecond or more, as JSON into ./pingtrace.log
-  pingtrace -c 10.0.0.2 --proto tcp -o table  through TCP, up to the server's process";
+  pingtrace                               watch everyone's pings
+  pingtrace -s                            on the other host
+  pingtrace -c 10.0.0.2 -C 100 -i 100000  a hundred probes, one each 100 ms
+  pingtrace -c 10.0.0.2 -m 1000 -o log    what takes 1 ms or more, as JSON to ./pingtrace.log
+  pingtrace -c 10.0.0.2 --proto tcp       through TCP, up to the server's process";
 
 /// `--proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -107,6 +107,12 @@ impl Client<'_> {
         let size = self.args.room();
         let begin = format!("pingtrace {local} > {remote}: {protocol}, {size} entries, id {:#010x}", self.asker.id);
         self.teller.begin(&begin)?;
+        if self.args.output.is_some() {
+            // each picture says so itself
+            for (point, why) in &self.hosts.missing {
+                self.teller.begin(&format!("  ({}) {} is not seen: {why}", *point as u16, point.name()))?;
+            }
+        }
         let mut next = now();
         let last = self.args.count.unwrap_or(u64::MAX);
         for number in 1..=last {

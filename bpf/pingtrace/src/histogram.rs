@@ -75,7 +75,7 @@ impl Histogram {
         if self.number == 0 {
             return None;
         }
-        let rank = (self.number * permille).div_ceil(1000).max(1);
+        let rank = self.number.saturating_mul(permille).div_ceil(1000).max(1);
         let mut seen = 0;
         for (at, &count) in self.counts.iter().enumerate() {
             seen += u64::from(count);

@@ -123,7 +123,7 @@ pub fn picture(sample: &Sample, summary: &Summary, hosts: &Hosts) -> String {
 /// Slow enough that somebody asks why: twice the median, or as late as was asked for.
 fn is_slow(summary: &Summary, excess: u64) -> bool {
     let median = summary.histogram(0).permille(500).unwrap_or(0);
-    excess > 2 * median || summary.threshold > 0 && median + excess >= summary.threshold
+    excess > median.saturating_mul(2) || summary.threshold > 0 && median.saturating_add(excess) >= summary.threshold
 }
 
 /// Whom to blame, in words.

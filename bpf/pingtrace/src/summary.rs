@@ -81,7 +81,7 @@ pub struct Blame {
 impl Blame {
     /// The stage's part of the excess, in percent; at most 100.
     pub fn percent(&self) -> u64 {
-        (self.excess * 100).checked_div(self.whole).unwrap_or(0).min(100)
+        self.excess.saturating_mul(100).checked_div(self.whole).unwrap_or(0).min(100)
     }
 }
 
@@ -159,7 +159,7 @@ impl Summary {
             return total >= self.threshold;
         }
         let medians = self.histograms[0].number() < ENOUGH;
-        medians || self.histograms[0].permille(500).is_some_and(|median| total > TIMES_MEDIAN * median)
+        medians || self.histograms[0].permille(500).is_some_and(|median| total > median.saturating_mul(TIMES_MEDIAN))
     }
 
     /// Whether a delay was the whole, or a stage of some probe: the others are merged of these.
@@ -190,7 +190,7 @@ impl Summary {
     pub fn outliers(&self) -> Vec<(&Sample, Option<Blame>)> {
         let median = self.histograms[0].permille(500).unwrap_or(0);
         let is_one = |sample: &&Sample| match self.threshold {
-            0 => sample.total().is_some_and(|total| total > TIMES_MEDIAN * median),
+            0 => sample.total().is_some_and(|total| total > median.saturating_mul(TIMES_MEDIAN)),
             threshold => sample.total().is_some_and(|total| total >= threshold),
         };
         self.outliers.iter().filter(is_one).map(|sample| (sample, self.blame(sample))).collect()

@@ -130,7 +130,7 @@ pub fn histogram(of: &Histogram, title: &str) -> String {
     let mut out = format!("\n{title}: us\n");
     for (from, to, count) in bars {
         let stars = "*".repeat((count * 40).div_ceil(most) as usize);
-        let _ = writeln!(out, "  [{from:>8}, {to:>8})  {count:>8}  {stars}");
+        let _ = writeln!(out, "{}", format!("  [{from:>8}, {to:>8})  {count:>8}  {stars}").trim_end());
     }
     out
 }
