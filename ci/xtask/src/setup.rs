@@ -113,6 +113,13 @@ const EMULATOR: &[Need] = &[Need {
     why: "boots real kernels, without KVM",
 }];
 
+/// What only measuring tcprt needs: what users look at servers with today.
+const ONLOOKERS: &[Need] = &[
+    Need { package: "bpftrace", probe: Probe::Program("bpftrace"), why: "a script of it is held against tcprt" },
+    Need { package: "libbpf-tools", probe: Probe::Program("tcplife"), why: "its tcplife is held against tcprt" },
+    Need { package: "bpfcc-tools", probe: Probe::Program("tcplife-bpfcc"), why: "its tcplife is held against tcprt" },
+];
+
 fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
     needs.iter().filter(|need| !need.is_met()).collect()
 }
@@ -143,6 +150,14 @@ pub(crate) fn install_missing() -> Result<()> {
 /// As [`install_missing`].
 pub(crate) fn install_emulator() -> Result<()> {
     install(EMULATOR)
+}
+
+/// Installs what tcprt is measured beside.
+///
+/// # Errors
+/// As [`install_missing`].
+pub(crate) fn install_onlookers() -> Result<()> {
+    install(ONLOOKERS)
 }
 
 fn install(needs: &'static [Need]) -> Result<()> {

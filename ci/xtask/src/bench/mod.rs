@@ -7,6 +7,7 @@
 //! both, whole and minimal > pack     compressions: size, time to write, time to read one kernel's
 //! the running kernel ────> load      loading by a plan, libbpf alone: from the object's bytes to attached
 //! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
+//! nginx and redis ───────> tcprt     answering alone, and looked at by tcprt, bpftrace, tcplife, …
 //! ```
 //!
 //! Contenders take turns, so that whatever else the machine does hits them alike; the least and the median are shown.
@@ -19,6 +20,7 @@ mod minimize;
 mod open;
 mod pack;
 mod table;
+mod tcprt;
 
 use crate::{cargo, kernels, objects, process, setup, workspace};
 use anyhow::{Context, Result, bail};
@@ -57,6 +59,7 @@ enum Part {
     Pack,
     Load,
     Check,
+    Tcprt,
 }
 
 /// Processes for a repetition: what takes milliseconds is measured more often.
@@ -145,6 +148,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
 
+    if wants(Part::Tcprt) {
+        setup::install_onlookers()?;
+        let object = objects.iter().find(|object| object.file_name().is_some_and(|name| name == "tcprt.o"));
+        let object = object.context("tcprt.o is not among the objects")?;
+        for table in tcprt::tables(&build_tcprt()?, object, args.repetitions)? {
+            show(table);
+        }
+    }
+
     if let Some(path) = &args.json {
         let json = serde_json::json!({"machine": machine()?, "tables": tables.iter().map(table::Table::json).collect::<Vec<_>>()});
         write(path, &(serde_json::to_string_pretty(&json).context("write JSON")? + "\n"))?;
@@ -190,6 +202,18 @@ fn build() -> Result<Programs> {
         load_cost: release.join("examples/load_cost"),
         paholes,
         bpftools,
+    })
+}
+
+/// Builds what looks at servers.
+fn build_tcprt() -> Result<tcprt::Programs> {
+    cargo::build_release(&["--package", "lcc-tests", "--example", "tcprt_cost", "--example", "tcprt_listen"])?;
+    cargo::build_release(&["--package", "tcprt", "--bin", "tcprt"])?;
+    let release = workspace::target()?.join("release");
+    Ok(tcprt::Programs {
+        cost: release.join("examples/tcprt_cost"),
+        listen: release.join("examples/tcprt_listen"),
+        agent: release.join("tcprt"),
     })
 }
 
