@@ -17,6 +17,7 @@ enum {
 	IP_OFFSET = 0x1fff,
 	/* bpf/pingtrace/src/wire.rs has the whole format */
 	PROBE_MAGIC = 0x7ace,
+	PROBE_MAGIC_AT = 4,
 	PROBE_DONTADD = 1,
 	PROBE_ICMP_CODE = 1,
 	ECHO_HEADER = 8,
@@ -150,16 +151,13 @@ static __always_inline bool read_udp(const struct sk_buff *skb, const unsigned c
 	return 1;
 }
 
-static __always_inline bool read_tcp(const struct sk_buff *skb, const unsigned char *transport, __u16 port,
-				     struct echo *echo)
+static __always_inline bool read_tcp(const struct sk_buff *skb, const unsigned char *transport, struct echo *echo)
 {
 	const struct probe_header *header;
 	struct segment_key key;
 	struct tcp_start tcp;
 
 	if (bpf_probe_read_kernel(&tcp, sizeof(tcp), transport))
-		return 0;
-	if (tcp.source != bpf_htons(port) && tcp.destination != bpf_htons(port))
 		return 0;
 	echo->port = bpf_ntohs(tcp.destination);
 	if (read_payload(skb, transport + (tcp.length >> 4) * 4, echo))
@@ -185,11 +183,23 @@ static __always_inline bool is_asked_for(__u8 protocol)
 
 static __always_inline bool read_transport(const struct sk_buff *skb, const unsigned char *transport, struct echo *echo)
 {
-	const volatile struct pingtrace_config *config = lcc_config();
-
 	if (echo->protocol == IPPROTO_UDP)
 		return read_udp(skb, transport, echo);
-	return config && read_tcp(skb, transport, config->tcp_port, echo);
+	return read_tcp(skb, transport, echo);
+}
+
+/* Told from other programs' packets, which are most of them, by as few reads as can be. */
+static __always_inline bool may_be_probe(__u8 protocol, const unsigned char *transport)
+{
+	const volatile struct pingtrace_config *config = lcc_config();
+	__be16 words[2] = {};
+
+	if (protocol == IPPROTO_UDP) {
+		bpf_probe_read_kernel(words, sizeof(words[0]), transport + UDP_HEADER + PROBE_MAGIC_AT);
+		return words[0] == bpf_htons(PROBE_MAGIC);
+	}
+	bpf_probe_read_kernel(words, sizeof(words), transport);
+	return config && (words[0] == bpf_htons(config->tcp_port) || words[1] == bpf_htons(config->tcp_port));
 }
 
 static __always_inline bool read_echo4(const struct sk_buff *skb, const unsigned char *network, struct echo *echo)
@@ -201,10 +211,12 @@ static __always_inline bool read_echo4(const struct sk_buff *skb, const unsigned
 
 	if (protocol != IPPROTO_ICMP && !is_asked_for(protocol))
 		return 0;
+	icmp = (const void *)(network + BPF_CORE_READ_BITFIELD_PROBED(ip, ihl) * 4);
+	if (protocol != IPPROTO_ICMP && !may_be_probe(protocol, (const void *)icmp))
+		return 0;
 	/* a later fragment has no ICMP header */
 	if (BPF_CORE_READ(ip, frag_off) & bpf_htons(IP_OFFSET))
 		return 0;
-	icmp = (const void *)(network + BPF_CORE_READ_BITFIELD_PROBED(ip, ihl) * 4);
 	echo->family = AF_INET;
 	echo->protocol = protocol;
 	if (protocol != IPPROTO_ICMP) {
@@ -235,6 +247,8 @@ static __always_inline bool read_echo6(const struct sk_buff *skb, const unsigned
 	if (protocol != IPPROTO_ICMPV6 && !is_asked_for(protocol))
 		return 0;
 	icmp = (const void *)(network + bpf_core_type_size(struct ipv6hdr));
+	if (protocol != IPPROTO_ICMPV6 && !may_be_probe(protocol, (const void *)icmp))
+		return 0;
 	echo->family = AF_INET6;
 	echo->protocol = protocol;
 	if (protocol == IPPROTO_ICMPV6) {

@@ -92,9 +92,10 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Capabilities:
-  CAP_NET_RAW                           ICMP probes, and answering them
-  CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN   the kernel's points (CAP_SYS_ADMIN before Linux 5.8)
-  CAP_SYS_ADMIN                         --netns
+  CAP_NET_RAW            ICMP probes, and answering them
+  CAP_BPF, CAP_PERFMON   the kernel's points (CAP_SYS_ADMIN before Linux 5.8)
+  CAP_NET_ADMIN          those of TCP probes
+  CAP_SYS_ADMIN          --netns
 Without those for the kernel's points round trips alone are told. Nothing stays attached when it
 ends.
 

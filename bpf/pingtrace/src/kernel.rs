@@ -156,7 +156,8 @@ impl Kernel {
         });
         let listener = listener.context("listening to events")?;
         let has_boot_clock = has_boot_clock(chosen.btf.as_ref());
-        drop(own);
+        drop((own, chosen));
+        loader::give_memory_back();
         let missing = missing(&session.plan, args.server);
         Ok(Kernel { listener, heard, has_boot_clock, missing, session })
     }
@@ -166,7 +167,8 @@ impl Kernel {
         match Kernel::load(args, config) {
             Ok(kernel) => Some(kernel),
             Err(error) => {
-                eprintln!("pingtrace: without the kernel's points: {error:#}");
+                // a refusal has its cause in its words
+                eprintln!("pingtrace: without the kernel's points: {error}");
                 None
             }
         }

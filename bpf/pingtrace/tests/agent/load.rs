@@ -68,3 +68,53 @@ fn root_under_load_nothing_grows() {
     eprintln!("{}", said.trim());
     assert!(!said.contains("events lost"), "{said}");
 }
+
+/// The programs and links that a process holds, by the kernel's numbers.
+fn held(pid: u32) -> (Vec<String>, Vec<String>) {
+    let (mut programs, mut links) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("its files") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default();
+        let number = |name: &str| text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+        // a link tells its program too
+        match number("link_id:") {
+            Some(link) => links.push(link),
+            None => programs.extend(number("prog_id:")),
+        }
+    }
+    (programs, links)
+}
+
+#[test]
+fn root_nothing_stays_attached() {
+    let Some((left, right)) = two() else { return };
+    let exists = |what: &str, id: &str| {
+        let show = std::process::Command::new("bpftool").args([what, "show", "id", id]).output();
+        show.map(|output| output.status.success())
+    };
+    if let Err(error) = exists("prog", "1") {
+        return lcc_tests::skip(&format!("bpftool: {error}"));
+    }
+    let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
+    for killed in [false, true] {
+        let agent = Agent::server(&right, &["-n"]);
+        let (programs, links) = held(agent.pid());
+        assert!(programs.len() > 10 && links.len() > 10, "{programs:?} {links:?}");
+        assert!(programs.iter().all(|id| exists("prog", id).expect("bpftool")));
+        if killed {
+            agent.signal(rustix::process::Signal::KILL);
+            agent.rest();
+        } else {
+            agent.end();
+        }
+        // the kernel frees what nobody holds a little later
+        let is_left = || {
+            let programs = programs.iter().filter(|id| exists("prog", id).expect("bpftool")).count();
+            programs + links.iter().filter(|id| exists("link", id).expect("bpftool")).count()
+        };
+        let gone = (0..50).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            is_left() == 0
+        });
+        assert!(gone, "{} programs and links are left", is_left());
+    }
+}
