@@ -203,6 +203,8 @@ impl Client<'_> {
             Some(sample) => {
                 counters.reordered_num += u64::from(overtaken);
                 sample.set(Point::LRxUser, time);
+                // kernels that write into packets tell their points here, and this host's among them
+                sample.add_entries(&packet.entries);
             }
             // who waits for one reply only is sent the second one all the same
             None if is_second && !self.compact => {}

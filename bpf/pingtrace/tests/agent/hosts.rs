@@ -1,7 +1,8 @@
 //! Two hosts, and pingtrace on them.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lcc_tests::netns::Namespace;
@@ -30,7 +31,8 @@ pub(crate) fn two() -> Option<(Namespace, Namespace)> {
 /// pingtrace, until it is dropped or told to end.
 pub(crate) struct Agent {
     child: Child,
-    out: BufReader<ChildStdout>,
+    /// Its lines: they are taken from it as they come, so that it never waits for the test.
+    lines: Receiver<String>,
 }
 
 impl Agent {
@@ -39,13 +41,20 @@ impl Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pingtrace"));
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).stdin(Stdio::null());
         let mut child = namespace.inside(|| command.spawn()).expect("pingtrace");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        Agent { child, out }
+        let mut out = BufReader::new(child.stdout.take().expect("its output"));
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while out.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && send.send(std::mem::take(&mut line)).is_ok()
+            {
+            }
+        });
+        Agent { child, lines }
     }
 
     /// Starts a server and waits until it answers.
     pub(crate) fn server(namespace: &Namespace, args: &[&str]) -> Agent {
-        let mut agent = Agent::start(namespace, &[&["-s"], args].concat());
+        let agent = Agent::start(namespace, &[&["-s"], args].concat());
         let line = agent.line();
         assert!(line.starts_with("pingtrace: answering"), "{line}");
         agent
@@ -56,10 +65,8 @@ impl Agent {
     }
 
     /// Its next line.
-    pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        line
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv().unwrap_or_default()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -68,8 +75,7 @@ impl Agent {
 
     /// Waits until it ends, and gives the rest of what it says and its exit status.
     pub(crate) fn rest(mut self) -> (String, i32) {
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.out, &mut rest).expect("its output");
+        let rest = self.lines.iter().collect();
         let status = self.child.wait().expect("its end");
         (rest, status.code().unwrap_or(-1))
     }

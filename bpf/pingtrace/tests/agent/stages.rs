@@ -89,3 +89,41 @@ fn root_auto_gives_up_waiting_for_second_replies() {
     assert!(said.contains("from here on round trips only"), "{said}");
     assert!(said.contains("8 sent, 8 answered, 0 lost, 4 answered without the other host's times"), "{said}");
 }
+
+#[test]
+fn root_ctrl_c_ends_with_the_summary() {
+    let Some((left, right)) = two() else { return };
+    let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
+    let to = RIGHT_V4.to_string();
+    let args = ["-c", &to, "-i", "1000", "-o", "table", "--mode", "pingpong", "--histogram"];
+    let client = Agent::start(&left, &args);
+    // the heading, and some probes
+    while !client.line().trim_start().starts_with("5 ") {}
+    let (said, status) = client.end();
+    assert_eq!(status, 0);
+    assert!(said.contains("--- pingtrace 10.77.0.1 > 10.77.0.2, icmp"), "{said}");
+    assert!(
+        said.contains(" 0 lost") && said.contains("total: us") && said.contains("from sending to having the reply"),
+        "{said}"
+    );
+}
+
+#[test]
+fn root_everyones_pings_are_watched() {
+    let Some((left, right)) = two() else { return };
+    let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
+    let watcher = Agent::start(&left, &[]);
+    assert!(watcher.line().starts_with("pingtrace: watching everyone's pings"));
+    for to in [RIGHT_V4.to_string(), RIGHT_V6.to_string()] {
+        left.run(std::process::Command::new("ping").args(["-c", "3", "-i", "0.1", &to]));
+    }
+    let (said, status) = watcher.end();
+    assert_eq!(status, 0);
+    for (here, there) in [("10.77.0.1", "10.77.0.2"), ("fd77::1", "fd77::2")] {
+        let sent = said.lines().filter(|line| line.contains(&format!("{here} > {there} wire, ping ")));
+        assert_eq!(sent.count(), 3, "{said}");
+        let answered = said.lines().filter(|line| line.contains(&format!("{here} > {there} wire, answered here")));
+        // other tests' hosts may have the same addresses
+        assert!(answered.count() >= 3, "{said}");
+    }
+}

@@ -36,7 +36,7 @@ fn root_every_strange_packet_is_counted_by_its_kind() {
     let wire = Impairer::with(&left, &right, pass, pass);
     let _server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
-    let mut client = Agent::start(&left, &["-c", &to, "-C", "15", "-i", "200000", "-o", "table"]);
+    let client = Agent::start(&left, &["-c", &to, "-C", "15", "-i", "200000", "-o", "table"]);
     let first = client.line();
     let id = first.trim().rsplit_once("0x").and_then(|(_, id)| u32::from_str_radix(id, 16).ok()).expect("an id");
     std::thread::sleep(Duration::from_millis(700));
