@@ -17,7 +17,7 @@
 #include "compat.bpf.h"
 #include "contexts.h"
 #include "lcc.bpf.h"
-#include "tcprt/tcprt.h"
+#include "tcprt/exchange.bpf.h"
 #include <bpf/bpf_endian.h>
 
 enum connection_role {
@@ -49,6 +49,8 @@ struct connection {
 	__u32 received;
 	__u32 sent;
 	__u32 acknowledged;
+	/* Of what is sent, behind the last byte that is part of a task. */
+	__u32 task_sent;
 	/* tcp_sock.total_retrans when the connection was first seen, and when the task's sending began. */
 	__u32 opened_retransmissions;
 	__u32 task_retransmissions;
@@ -73,7 +75,7 @@ struct connection {
 	/* Whose socket it is is known; it is not of those that are asked for. */
 	bool identified;
 	bool unwanted;
-	__u16 unused;
+	__u8 unused[6];
 };
 
 LCC_LOG(events, tcprt_event, 8192);
@@ -88,6 +90,8 @@ struct hook {
 	void *socket;
 	/* They do: the program is no kprobe. */
 	bool is_typed;
+	/* The payload is looked at, and this is known of it; NULL where it is not. */
+	struct exchange *exchange;
 };
 
 /* Whether the side's own FIN is queued. */
@@ -125,6 +129,20 @@ struct told {
 	__u32 retransmissions_from;
 	char kind;
 };
+
+static __always_inline void write_exchange(struct tcprt_event *event, const struct exchange *exchange, __u32 mode)
+{
+	const struct request_text *text = &exchange->texts[exchange->current & (TEXTS - 1)];
+
+	event->protocol = mode == TCPRT_HTTP_ONLY ? TCPRT_HTTP : TCPRT_TLS;
+	if (mode != TCPRT_HTTP_ONLY || event->kind == 'E')
+		return;
+	event->status = exchange->status;
+	if (exchange->newest - exchange->current >= TEXTS)
+		return;
+	event->request_length = text->length;
+	__builtin_memcpy(event->request, text->bytes, sizeof(event->request));
+}
 
 static __always_inline void write_event(const struct hook *hook, const struct connection *connection,
 					const struct told *told)
@@ -168,6 +186,8 @@ static __always_inline void write_event(const struct hook *hook, const struct co
 	event->status = 0;
 	event->protocol = TCPRT_ANY;
 	event->request_length = 0;
+	if (hook->exchange)
+		write_exchange(event, hook->exchange, config->mode);
 	lcc_log_end(&slot->number);
 }
 
@@ -277,6 +297,7 @@ static __always_inline void on_send(const struct hook *hook, struct connection *
 	connection->sent_bytes += end - connection->sent;
 	connection->task_sent_bytes += end - connection->sent;
 	connection->sent = end;
+	connection->task_sent = end;
 }
 
 /* The peer acknowledges all before `number`, which is not beyond what was sent. */
@@ -311,7 +332,7 @@ static __always_inline void on_close(const struct hook *hook, struct connection 
 		return;
 	if (connection->phase == PHASE_REQUEST)
 		send_task(hook, connection, 'N', hook->now, 0);
-	else if (unacknowledged)
+	else if (unsent || after(connection->task_sent, connection->acknowledged))
 		send_task(hook, connection, 'W', hook->now, unacknowledged);
 	else
 		send_task(hook, connection, 'R', connection->response_end_ns, 0);

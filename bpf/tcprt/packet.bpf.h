@@ -3,7 +3,7 @@
 #ifndef LCC_TCPRT_PACKET_H
 #define LCC_TCPRT_PACKET_H
 
-#include "tcprt/store.bpf.h"
+#include "tcprt/payload.bpf.h"
 
 /* A TCP segment as it is in a packet. */
 struct segment {
@@ -101,10 +101,94 @@ static __always_inline __u32 unsent_at(struct bpf_sock *sk, const struct connect
 	return after(written, connection->sent) ? written - connection->sent : 0;
 }
 
+/* Application data of TLS came. */
+static __always_inline void on_tls_receive(const struct hook *hook, struct connection *connection, __u32 end,
+					   bool reordered)
+{
+	if (connection->role == ROLE_SERVER)
+		release_held(connection, hook->exchange);
+	on_receive(hook, connection, end, reordered);
+}
+
+static __always_inline void on_tls_send(const struct hook *hook, struct connection *connection, __u32 end)
+{
+	if (connection->role == ROLE_CLIENT)
+		release_held(connection, hook->exchange);
+	on_send(hook, connection, end);
+}
+
+/* Now, if a request waits for its response; else 0. */
+static __always_inline __u64 waits_since(const struct hook *hook, const struct connection *connection)
+{
+	return connection->phase == PHASE_REQUEST ? hook->now : 0;
+}
+
+/* Looks at the payload of a segment that has come, not all of which came before; or that fills a gap. */
+static __always_inline void payload_comes(const struct hook *hook, struct connection *connection,
+					  const struct segment *segment, struct __sk_buff *skb, bool reordered)
+{
+	struct piece piece = { .at = segment->payload, .end = segment->payload + segment->end - segment->start };
+	bool is_new = after(segment->end, connection->received);
+	__u32 from = segment->start, bytes;
+
+	if (is_new && after(connection->received, from)) {
+		piece.at += connection->received - from;
+		from = connection->received;
+	}
+	if (reordered || !is_new)
+		connection->reordered = 1;
+	bytes = is_new ? segment->end - connection->received : 0;
+	if (mode_of_tasks() == TCPRT_HTTP_ONLY)
+		http(hook, connection, skb, piece, from, 1);
+	else if (tls(hook->exchange, skb, piece, from, 1, connection->role == ROLE_CLIENT, waits_since(hook, connection)))
+		on_tls_receive(hook, connection, segment->end, reordered);
+	if (after(segment->end, connection->received)) {
+		connection->received_bytes += bytes;
+		connection->received = segment->end;
+	}
+}
+
+/* Of one that is sent. */
+static __always_inline void payload_goes(const struct hook *hook, struct connection *connection,
+					 const struct segment *segment, struct __sk_buff *skb)
+{
+	struct piece piece = { .at = segment->payload, .end = segment->payload + segment->end - segment->start };
+	__u32 from = segment->start;
+
+	if (!after(segment->end, connection->sent))
+		return;
+	if (after(connection->sent, from)) {
+		piece.at += connection->sent - from;
+		from = connection->sent;
+	}
+	if (mode_of_tasks() == TCPRT_HTTP_ONLY)
+		http(hook, connection, skb, piece, from, 0);
+	else if (tls(hook->exchange, skb, piece, from, 0, connection->role == ROLE_SERVER, waits_since(hook, connection)))
+		on_tls_send(hook, connection, segment->end);
+	if (after(segment->end, connection->sent)) {
+		connection->sent_bytes += segment->end - connection->sent;
+		connection->sent = segment->end;
+	}
+}
+
+/* The connection is over. */
+static __always_inline void end_of(struct hook *hook, struct connection *connection, __u32 unsent)
+{
+	if (hook->exchange) {
+		release_held(connection, hook->exchange);
+		unanswered(hook, connection);
+	}
+	on_close(hook, connection, unsent);
+	forget(hook);
+	if (hook->exchange)
+		bpf_sk_storage_delete(&exchanges, hook->socket);
+}
+
 /* The greatest window of TCP (RFC 7323, 2.3): a number farther ahead is none of this connection. */
 #define LARGEST_WINDOW (1U << 30)
 
-static __always_inline void come(const struct hook *hook, struct connection *connection, const struct segment *segment)
+static __always_inline void come(const struct hook *hook, struct connection *connection, const struct segment *segment,
+				 struct __sk_buff *skb)
 {
 	__u32 expected = hook->tcp->rcv_nxt;
 
@@ -114,8 +198,12 @@ static __always_inline void come(const struct hook *hook, struct connection *con
 	if (segment->end - expected > LARGEST_WINDOW)
 		return;
 	if (segment->end != segment->start && segment->end != expected) {
-		if (after(segment->end, connection->received))
-			on_receive(hook, connection, segment->end, after(segment->start, connection->received));
+		bool reordered = after(segment->start, connection->received);
+
+		if (hook->exchange)
+			payload_comes(hook, connection, segment, skb, reordered);
+		else if (after(segment->end, connection->received))
+			on_receive(hook, connection, segment->end, reordered);
 		else
 			on_fill(hook, connection);
 	}
@@ -123,14 +211,19 @@ static __always_inline void come(const struct hook *hook, struct connection *con
 		connection->received_fin = 1;
 }
 
-static __always_inline void go(const struct hook *hook, struct connection *connection, const struct segment *segment)
+static __always_inline void go(const struct hook *hook, struct connection *connection, const struct segment *segment,
+			       struct __sk_buff *skb)
 {
 	/* what came with the handshake passes the control group as the listener's */
-	if (segment->flags & TCP_FLAG_ACK)
+	if (segment->flags & TCP_FLAG_ACK && !hook->exchange)
 		on_receive(hook, connection, segment->acknowledges - connection->received_fin, 0);
 	/* behind a FIN, segments without data begin with the number after it */
-	if (segment->end != segment->start)
-		on_send(hook, connection, segment->end);
+	if (segment->end != segment->start) {
+		if (hook->exchange)
+			payload_goes(hook, connection, segment, skb);
+		else
+			on_send(hook, connection, segment->end);
+	}
 	if (segment->flags & TCP_FLAG_FIN)
 		connection->sent_fin = 1;
 }
@@ -167,7 +260,7 @@ static __always_inline __u64 time_of(struct bpf_sock *sk, bool comes)
 }
 
 /* A packet of a socket, before the kernel takes it in or after it made it. */
-static __always_inline void packet(struct __sk_buff *skb, bool comes)
+static __always_inline void packet(struct __sk_buff *skb, bool comes, bool with_payload)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct hook hook = { .is_typed = 1 };
@@ -199,13 +292,17 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes)
 				      comes ? hook.tcp->snd_nxt : segment.start);
 	if (!connection)
 		return;
+	if (with_payload && mode_of_tasks() != TCPRT_DEFAULT) {
+		hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!hook.exchange)
+			return;
+	}
 	if (comes)
-		come(&hook, connection, &segment);
+		come(&hook, connection, &segment, skb);
 	else
-		go(&hook, connection, &segment);
+		go(&hook, connection, &segment, skb);
 	if (is_end(&hook, connection, &segment, comes)) {
-		on_close(&hook, connection, unsent_at(sk, connection));
-		forget(&hook);
+		end_of(&hook, connection, unsent_at(sk, connection));
 	}
 }
 
@@ -227,7 +324,7 @@ static __always_inline __u32 data_with(struct bpf_sock_ops *ops)
 }
 
 /* What is told of a socket: that it is connected, and later that it is not. */
-static __always_inline int event_of(struct bpf_sock_ops *ops)
+static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 {
 	struct hook hook = { .is_typed = 1, .now = bpf_ktime_get_ns() };
 	struct bpf_sock *sk = ops->sk;
@@ -250,8 +347,9 @@ static __always_inline int event_of(struct bpf_sock_ops *ops)
 		if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
 			connection->sent_fin = 1;
 		if (state == TCP_CLOSE) {
-			on_close(&hook, connection, unsent_at(sk, connection));
-			forget(&hook);
+			if (with_payload)
+				hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
+			end_of(&hook, connection, unsent_at(sk, connection));
 		}
 		return 1;
 	}
@@ -261,7 +359,7 @@ static __always_inline int event_of(struct bpf_sock_ops *ops)
 		return 1;
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	data = data_with(ops);
-	if (data)
+	if (data && !with_payload)
 		on_receive(&hook, connection, connection->received + data, 0);
 	return 1;
 }

@@ -35,6 +35,15 @@ struct {
 	__type(value, __u64);
 } connections_refused SEC(".maps");
 
+static __always_inline void count(void *counter)
+{
+	__u32 zero = 0;
+	__u64 *value = bpf_map_lookup_elem(counter, &zero);
+
+	if (value)
+		*value += 1;
+}
+
 static __always_inline bool is_stored(const struct hook *hook)
 {
 	return hook->is_typed && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_storage_get);
@@ -54,8 +63,6 @@ static __always_inline struct connection *keep(const struct hook *hook, struct c
 {
 	struct connection *kept = 0;
 	__u64 key = (__u64)hook->socket;
-	__u32 zero = 0;
-	__u64 *count;
 
 	connection->opened_ns = hook->now;
 	connection->opened_retransmissions = retransmissions(hook);
@@ -66,12 +73,9 @@ static __always_inline struct connection *keep(const struct hook *hook, struct c
 	} else if (!bpf_map_update_elem(&connections, &key, connection, BPF_ANY)) {
 		kept = bpf_map_lookup_elem(&connections, &key);
 	}
-	if (kept)
-		return kept;
-	count = bpf_map_lookup_elem(&connections_refused, &zero);
-	if (count)
-		*count += 1;
-	return 0;
+	if (!kept)
+		count(&connections_refused);
+	return kept;
 }
 
 static __always_inline void forget(const struct hook *hook)

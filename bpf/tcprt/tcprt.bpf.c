@@ -6,7 +6,8 @@
  *	1  fentry, and the tracepoint of a socket's state with BTF's types (Linux 5.5, on arm64 6.0)
  *	2  kprobes, and the same tracepoint without (4.17)
  *	3  kprobes alone (4.10, and RHEL 7's 3.10)
- *	4  the control groups' packets and socket events, where functions cannot be probed (5.3)
+ *	4  the control groups' packets and socket events, where functions cannot be probed (5.5)
+ *	5  the same, and the packets' payload: where only requests of HTTP, or only application data of TLS, are tasks (5.11)
  *
  * Known: data in a SYN (TCP fast open) is not seen by 1 to 3.
  */
@@ -114,21 +115,21 @@ int state_old(struct pt_regs *ctx)
 LCC_ONE_OF(tcp, 4) SEC("cgroup_skb/ingress")
 int packet_in(struct __sk_buff *skb)
 {
-	packet(skb, 1);
+	packet(skb, 1, 0);
 	return 1;
 }
 
 LCC_ONE_OF(tcp, 4) SEC("cgroup_skb/egress")
 int packet_out(struct __sk_buff *skb)
 {
-	packet(skb, 0);
+	packet(skb, 0, 0);
 	return 1;
 }
 
 LCC_ONE_OF(tcp, 4) SEC("sockops")
 int socket_event(struct bpf_sock_ops *ops)
 {
-	return event_of(ops);
+	return event_of(ops, 0);
 }
 
 LCC_ONE_OF(tcp, 4) SEC("tp_btf/tcp_rcv_space_adjust")
@@ -141,16 +142,56 @@ int BPF_PROG(read_packet, struct sock *sk)
  * The end of connections that are older than their observation and that no segment ends: the peer is gone. 4.16, e1a4aa50f4ae
  * ("tcp: add tracepoint trace_tcp_destroy_sock()").
  */
-LCC_ONE_OF(tcp, 4) SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(destroyed, struct sock *sk)
+static __always_inline int destroy(struct sock *sk, bool with_payload)
 {
 	struct hook hook = { .sk = sk, .socket = sk, .is_typed = 1, .now = bpf_ktime_get_ns() };
 	struct connection *connection;
 
 	connection = find(&hook);
-	if (connection)
-		close_sock(&hook, connection);
+	if (!connection)
+		return 0;
+	if (with_payload)
+		hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
+	close_sock(&hook, connection);
 	return 0;
+}
+
+LCC_ONE_OF(tcp, 4) SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(destroyed, struct sock *sk)
+{
+	return destroy(sk, 0);
+}
+
+LCC_ONE_OF(tcp, 5) SEC("cgroup_skb/ingress")
+int payload_in(struct __sk_buff *skb)
+{
+	packet(skb, 1, 1);
+	return 1;
+}
+
+LCC_ONE_OF(tcp, 5) SEC("cgroup_skb/egress")
+int payload_out(struct __sk_buff *skb)
+{
+	packet(skb, 0, 1);
+	return 1;
+}
+
+LCC_ONE_OF(tcp, 5) SEC("sockops")
+int payload_event(struct bpf_sock_ops *ops)
+{
+	return event_of(ops, 1);
+}
+
+LCC_ONE_OF(tcp, 5) SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(payload_read, struct sock *sk)
+{
+	return read(sk, 1);
+}
+
+LCC_ONE_OF(tcp, 5) SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(payload_destroyed, struct sock *sk)
+{
+	return destroy(sk, 1);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

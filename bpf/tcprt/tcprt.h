@@ -10,6 +10,11 @@ struct lcc_address {
 	__u8 bytes[16];
 };
 
+enum {
+	/* Bytes of a request that are kept. */
+	TCPRT_REQUEST = 92,
+};
+
 /*
  * A task is one request and its response on a connection that carries one at a time.
  *
@@ -72,7 +77,7 @@ struct tcprt_event {
 	__u8 protocol;
 	/* HTTP: bytes of `request` that are filled: the begin of the request, its first line if that is short enough. */
 	__u8 request_length;
-	char request[92];
+	char request[TCPRT_REQUEST];
 };
 
 /* What a task was recognised as. */

@@ -59,6 +59,40 @@ pub enum ConfigError {
     },
 }
 
+/// The programs that look at no payload, and those that do.
+pub(crate) const WITHOUT_PAYLOAD: &[&str] = &[
+    "receive_fentry",
+    "send_fentry",
+    "ack_fentry",
+    "state_btf",
+    "read_btf",
+    "receive_kprobe",
+    "send_kprobe",
+    "ack_kprobe",
+    "state_raw",
+    "read_raw",
+    "receive_old",
+    "send_old",
+    "ack_old",
+    "state_old",
+    "packet_in",
+    "packet_out",
+    "socket_event",
+    "read_packet",
+    "destroyed",
+];
+/// See [`WITHOUT_PAYLOAD`].
+pub(crate) const WITH_PAYLOAD: &[&str] =
+    &["payload_in", "payload_out", "payload_event", "payload_read", "payload_destroyed"];
+
+impl Mode {
+    /// The programs that are not to be enabled: for the loader's `Hints::unwanted`, beside the configuration.
+    pub fn unwanted(self) -> impl Iterator<Item = String> {
+        let unwanted = if self == Mode::Default { WITH_PAYLOAD } else { WITHOUT_PAYLOAD };
+        unwanted.iter().map(|&name| name.to_owned())
+    }
+}
+
 impl Config {
     /// Bytes of `struct tcprt_config`.
     pub const SIZE: usize = 8 + 2 * RANGES * 4 + 24;

@@ -3,7 +3,7 @@
 use btf::object_file::ObjectFile;
 use btf::{Kind, layout};
 
-use crate::{Config, Event, OBJECT, event};
+use crate::{Config, Event, OBJECT, config, event};
 
 /// Name, first bit and number of bits of each member; and the bytes of the whole.
 fn members(object: &[u8], name: &str) -> (Vec<(String, u32, u32)>, usize) {
@@ -78,4 +78,15 @@ fn the_configuration_is_written_as_it_is_read() {
     assert_eq!(members(OBJECT, "tcprt_config"), (expected, Config::SIZE));
     let expected = [("first", 0, 16), ("last", 16, 16)].map(|(name, at, bits)| (name.to_owned(), at, bits)).to_vec();
     assert_eq!(members(OBJECT, "tcprt_ports"), (expected, 4));
+}
+
+#[test]
+fn every_program_looks_at_payload_or_does_not() {
+    let object = ObjectFile::parse("tcprt.o", OBJECT).unwrap();
+    let functions = object.functions().iter().filter(|function| object.is_entry(function));
+    let mut found: Vec<_> = functions.map(|function| function.name.as_str()).collect();
+    let mut known = [config::WITHOUT_PAYLOAD, config::WITH_PAYLOAD].concat();
+    found.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(found, known);
 }

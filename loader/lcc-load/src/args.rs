@@ -117,6 +117,9 @@ pub struct Run {
     /// several times
     #[arg(long, value_name = "PROGRAM=TARGET")]
     pub target: Vec<String>,
+    /// Do not enable a program, whether it works or not; can be given several times
+    #[arg(long, value_name = "PROGRAM")]
+    pub without: Vec<String>,
     /// The control group for programs that are attached to one; else the root of the unified hierarchy
     #[arg(long, value_name = "DIR")]
     pub cgroup: Option<PathBuf>,

@@ -106,6 +106,8 @@ pub enum Reason {
     Unmet,
     /// Its section begins with `?`.
     NotAutoloaded,
+    /// Whoever loads the object does not want it.
+    Unwanted,
     /// Another program of its group serves.
     AnotherServes,
     /// Another program of its group cannot work, and it is of no use alone.
@@ -124,6 +126,8 @@ pub struct Hints {
     pub no_types: bool,
     /// What was refused.
     pub refused: Vec<Refused>,
+    /// What is not to be enabled, whether it works or not.
+    pub unwanted: Vec<String>,
 }
 
 /// What was refused.
@@ -216,7 +220,9 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         requirements.extend(refused.map(|refused| refused.requirement(object, function)));
         requirements.sort_by_key(|requirement| std::cmp::Reverse(requirement.status));
         let status = requirements.iter().map(|requirement| requirement.status).max().unwrap_or(Status::Met);
+        let is_unwanted = hints.unwanted.contains(&function.name);
         let reason = match status {
+            _ if is_unwanted => Reason::Unwanted,
             _ if !section.autoload => Reason::NotAutoloaded,
             Status::Met => Reason::Met,
             Status::Unknown => Reason::NothingUnmet,
@@ -225,7 +231,7 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
         let program = ProgramPlan {
             name: function.name.clone(),
             section: program.section.clone(),
-            enabled: section.autoload && status != Status::Unmet,
+            enabled: section.autoload && !is_unwanted && status != Status::Unmet,
             reason,
             status,
             optional: choice.optional,
@@ -236,9 +242,10 @@ pub fn plan(object: &ObjectFile<'_>, kernel: &Kernel<'_>, hints: &Hints) -> Plan
     }
     let groups = alternatives::decide(programs.iter().map(|(program, choice)| {
         // what is not loaded by default is enabled by the group that it is in
-        (program.name.as_str(), choice, program.status != Status::Unmet)
+        let works = program.status != Status::Unmet && program.reason != Reason::Unwanted;
+        (program.name.as_str(), choice, works)
     }));
-    for (program, choice) in &mut programs {
+    for (program, choice) in programs.iter_mut().filter(|(program, _)| program.reason != Reason::Unwanted) {
         let Some(member) = &choice.group else { continue };
         let Some(group) = groups.iter().find(|group| group.name == member.group) else { continue };
         let is_taken = group.taken == Some(member.rank);

@@ -37,7 +37,8 @@ fn reasons() -> Vec<Reason> {
         Reason::Met => Some(Reason::NothingUnmet),
         Reason::NothingUnmet => Some(Reason::Unmet),
         Reason::Unmet => Some(Reason::NotAutoloaded),
-        Reason::NotAutoloaded => Some(Reason::AnotherServes),
+        Reason::NotAutoloaded => Some(Reason::Unwanted),
+        Reason::Unwanted => Some(Reason::AnotherServes),
         Reason::AnotherServes => Some(Reason::OthersMissing),
         Reason::OthersMissing => None,
     })

@@ -25,6 +25,7 @@ impl Reason {
             Reason::NothingUnmet => "as far as is known",
             Reason::Unmet => "something that it needs is not there",
             Reason::NotAutoloaded => "not loaded by default",
+            Reason::Unwanted => "not wanted",
             Reason::AnotherServes => "another of its group serves",
             Reason::OthersMissing => "others of its group cannot work",
         }

@@ -76,6 +76,7 @@ fn options(args: &Run, object: &ObjectFile<'_>, bytes: &[u8]) -> Result<Options>
         let parsed = target.split_once('=').map(|(program, target)| (program.to_owned(), target.to_owned()));
         options.hints.targets.push(parsed.with_context(|| format!("--target {target}: it is not PROGRAM=TARGET"))?);
     }
+    options.hints.unwanted.clone_from(&args.without);
     options.cgroup = args.cgroup.clone();
     options.pid = args.pid;
     options.pins = args.pin.clone();

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is known of a connection's payload, where it is looked at. */
+#ifndef LCC_TCPRT_EXCHANGE_H
+#define LCC_TCPRT_EXCHANGE_H
+
+#include "tcprt/tcprt.h"
+
+enum {
+	/* Requests of a connection that can wait, with the one that is answered; and those of which the text is kept. */
+	REQUESTS = 16,
+	TEXTS = 4,
+};
+
+struct request {
+	__u64 start_ns;
+	__u64 end_ns;
+	__u64 bytes;
+};
+
+struct request_text {
+	__u32 length;
+	/* Behind what is kept, room for what is read at a time. */
+	char bytes[128 + TCPRT_REQUEST];
+};
+
+/* The TLS records that go one way. */
+struct tls_way {
+	/* The sequence number of the next record's header. */
+	__u32 next;
+	bool is_followed;
+	/* The last record is the application's. */
+	bool is_data;
+	__u16 unused;
+};
+
+struct exchange {
+	/* Requests count from 1: that came last, that is answered. */
+	__u32 newest;
+	__u32 current;
+	/* Of the response. */
+	__u32 status;
+	__u32 found;
+	/* Bytes of a response's first line, where the packet had no more. */
+	__u32 status_have;
+	__u32 unused_word;
+	/* When the packet that is looked at was seen. */
+	__u64 now;
+	struct request requests[REQUESTS];
+	struct request_text texts[TEXTS];
+	struct tls_way received;
+	struct tls_way sent;
+	bool is_tls13;
+	bool has_client_data;
+	bool has_server_data;
+	/* The client's handshake is done; records that it took. */
+	bool is_finished;
+	__u8 handshakes;
+	/* The length of what was taken for a ticket; when it was sent, until it is known whether it is one. */
+	__u16 unused;
+	__u8 unused_byte;
+	__u32 ticket;
+	__u64 held_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct exchange);
+} exchanges SEC(".maps");
+
+/* Requests that could not wait by themselves: they are told as part of the one before. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} requests_merged SEC(".maps");
+
+#endif
