@@ -40,7 +40,7 @@ pub enum Command {
     /// describe them. It ends with the time given, or with SIGINT or SIGTERM, and then tells how many events were lost, if any.
     ///
     /// Exit status: 0 all that the object needs works, 1 it does not, 2 an error.
-    Run(Run),
+    Run(Box<Run>),
     /// Detach and remove what `run --pin` left, of all objects in the folder
     Unpin {
         /// The folder in a BPF file system

@@ -31,7 +31,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Plan(args) => plan::run(args),
         Command::Verify { objects } => verify::run(&objects),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Unpin { folder } => {
             loader::unpin(&folder)?;
             Ok(ExitCode::SUCCESS)
