@@ -208,7 +208,7 @@ impl Drop for Impairer {
 }
 
 /// A TUN device in the namespace, up, with these addresses.
-fn device(namespace: &Namespace, v4: Ipv4Addr, v6: Ipv6Addr) -> File {
+pub(crate) fn device(namespace: &Namespace, v4: Ipv4Addr, v6: Ipv6Addr) -> File {
     let file = namespace.inside(|| {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun");

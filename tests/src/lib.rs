@@ -3,6 +3,7 @@
 
 pub mod impairer;
 pub mod netns;
+pub mod segments;
 pub mod server;
 
 use std::path::{Path, PathBuf};

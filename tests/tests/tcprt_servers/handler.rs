@@ -20,7 +20,7 @@ fn root_handlers_that_sleep_are_measured_within_a_hundred_microseconds() {
     for (sleep, times) in [(0, 500), (1, 200), (10, 50), (100, 10)] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
         let address = listener.local_addr().unwrap();
-        let (seen, own) = observe(&object, &at(address.port()), || {
+        let (seen, own) = observe(object, &at(address.port()), || {
             let server = thread::spawn(move || {
                 prefer(None);
                 let (mut peer, _) = listener.accept().unwrap();

@@ -1,5 +1,6 @@
 //! tcprt on the running kernel against real servers: nginx, redis and PostgreSQL, asked by the clients that measure them. What is
-//! counted, in tasks and bytes, is what they count themselves, and times are those of their own logs.
+//! counted, in tasks and bytes, is what they count themselves, and times are those of their own logs. Also behind a bad network,
+//! and against a peer that sends what no kernel would.
 //!
 //! As root, with clang. `LCC_REQUESTS` says how many requests, 10,000 unless given.
 
@@ -8,9 +9,10 @@ mod network;
 mod nginx;
 mod postgres;
 mod redis;
+mod segments;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,8 +29,9 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// The object; `None`, said, where it cannot be compiled or loaded here.
-fn object() -> Option<Vec<u8>> {
-    may_load().then(|| compile("bpf/tcprt/tcprt.bpf.c")).flatten()
+fn object() -> Option<&'static [u8]> {
+    static OBJECT: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    OBJECT.get_or_init(|| may_load().then(|| compile("bpf/tcprt/tcprt.bpf.c")).flatten()).as_deref()
 }
 
 /// How many requests a client is to make.

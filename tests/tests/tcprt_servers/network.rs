@@ -173,12 +173,12 @@ fn root_a_bad_network_is_told_as_the_networks() {
         median(outcome.seen.of(Kind::Request).map(|event| of(event) as f64).collect())
     };
     let none = Impairment::default();
-    let good = run(&object, none, none);
+    let good = run(object, none, none);
     let good_by = check("no impairment", &good);
     // 50 ms of round trip, and 1 % lost each way
     let delay = Duration::from_millis(25);
     let lossy = Impairment { delay, loss: 0.01, seed: 1, ..none };
-    let bad = run(&object, lossy, Impairment { seed: 2, ..lossy });
+    let bad = run(object, lossy, Impairment { seed: 2, ..lossy });
     let bad_by = check("1 % loss, 50 ms", &bad);
     assert!(bad.again.0 > 0 && bad.again.1 > 0, "nothing was sent again");
     for (of, figure) in [
@@ -204,7 +204,7 @@ fn root_a_bad_network_is_told_as_the_networks() {
     assert!(middle(&good, download_us) < 20_000.0);
 
     let mixed = Impairment { delay, jitter: Duration::from_millis(5), duplicate: 0.05, reorder: 0.05, seed: 3, ..none };
-    let mixed = run(&object, mixed, Impairment { seed: 4, ..mixed });
+    let mixed = run(object, mixed, Impairment { seed: 4, ..mixed });
     let mixed_by = check("5 % twice, 5 % too early, 50 to 60 ms", &mixed);
     eprintln!("process, against the handler's own: {mixed_by:+.0} us");
     assert!(mixed_by.abs() <= 100.0, "{mixed_by}");

@@ -35,7 +35,7 @@ fn root_nginx_counts_the_same_requests_and_bytes() {
     let Some(object) = object() else { return };
     let (Some(ab), Some(mut nginx)) = (program("ab"), server::nginx(BODY)) else { return };
     let count = requests();
-    let (seen, printed) = observe(&object, &at(nginx.port), || {
+    let (seen, printed) = observe(object, &at(nginx.port), || {
         let mut ab = Command::new(ab);
         ab.args(["-q", "-k", "-c", "16", "-n", &count.to_string(), &format!("http://127.0.0.1:{}/", nginx.port)]);
         run(&mut ab)
@@ -59,7 +59,7 @@ fn root_nginx_and_a_client_that_leaves_in_the_middle() {
     let _alone = alone();
     let Some(object) = object() else { return };
     let (Some(wrk), Some(mut nginx)) = (program("wrk"), server::nginx(BODY)) else { return };
-    let (seen, printed) = observe(&object, &at(nginx.port), || {
+    let (seen, printed) = observe(object, &at(nginx.port), || {
         run(Command::new(wrk).args(["-t1", "-c32", "-d2s", &format!("http://127.0.0.1:{}/", nginx.port)]))
     });
     nginx.end();
@@ -88,7 +88,7 @@ fn root_nginx_with_tls_answers_two_tasks_before_the_first_request() {
     );
     let Some(mut nginx) = server::nginx(&block) else { return };
     let count = requests();
-    let (seen, printed) = observe(&object, &at(nginx.port), || {
+    let (seen, printed) = observe(object, &at(nginx.port), || {
         let mut ab = Command::new(ab);
         ab.args(["-q", "-k", "-c", "16", "-n", &count.to_string(), &format!("https://127.0.0.1:{}/", nginx.port)]);
         run(&mut ab)
@@ -121,7 +121,7 @@ fn root_nginx_has_pipelined_requests_as_one_task() {
     let Some(object) = object() else { return };
     let Some(mut nginx) = server::nginx(BODY) else { return };
     const TOGETHER: usize = 5;
-    let (seen, received) = observe(&object, &at(nginx.port), || {
+    let (seen, received) = observe(object, &at(nginx.port), || {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, nginx.port)).unwrap();
         let mut requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(TOGETHER - 1);
         requests += "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

@@ -47,7 +47,7 @@ fn root_postgresql_counts_the_same_statements() {
         let Some(mut postgres) = prepared() else { return };
         let each = requests() / CLIENTS;
         let (clients, transactions) = (CLIENTS.to_string(), each.to_string());
-        let (seen, printed) = observe(&object, &at(postgres.port), || {
+        let (seen, printed) = observe(object, &at(postgres.port), || {
             pgbench(postgres.port, &["-S", "-n", "-M", protocol, "-c", &clients, "-t", &transactions]).unwrap()
         });
         postgres.end();
@@ -74,7 +74,7 @@ fn root_postgresql_takes_as_long_as_it_says() {
     let Some(object) = object() else { return };
     let Some(mut postgres) = prepared() else { return };
     postgres.prefer();
-    let (seen, _) = observe(&object, &at(postgres.port), || {
+    let (seen, _) = observe(object, &at(postgres.port), || {
         pgbench(postgres.port, &["-S", "-n", "-M", "simple", "-c", "1", "-t", "2000"])
     });
     postgres.end();

@@ -56,7 +56,7 @@ fn root_redis_counts_the_same_commands_and_bytes() {
         // whole batches
         let count = requests() / 2 / pipelined * pipelined;
         let before = stats(&redis);
-        let (seen, ()) = observe(&object, &at(redis.port), || {
+        let (seen, ()) = observe(object, &at(redis.port), || {
             let mut client = Command::new(&client);
             client.args(["-q", "-p", &redis.port.to_string(), "-c", "32", "-n", &count.to_string()]);
             run(client.args(["-P", &pipelined.to_string(), "-t", &tests.join(",")]));
@@ -93,7 +93,7 @@ fn root_redis_takes_as_long_as_it_says() {
     let Some(redis) = server::redis() else { return };
     redis.prefer();
     for (seconds, times) in [("0.001", 100), ("0.01", 20), ("0.1", 15)] {
-        let (seen, ()) = observe(&object, &at(redis.port), || {
+        let (seen, ()) = observe(object, &at(redis.port), || {
             let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, redis.port)).unwrap());
             for _ in 0..times {
                 assert_eq!(ask(&mut stream, &format!("DEBUG SLEEP {seconds}")), "+OK\r\n");
