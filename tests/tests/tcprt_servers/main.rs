@@ -2,7 +2,7 @@
 //! counted, in tasks and bytes, is what they count themselves, and times are those of their own logs. Also behind a bad network,
 //! and against a peer that sends what no kernel would.
 //!
-//! As root, with clang. `LCC_REQUESTS` says how many requests, 10,000 unless given.
+//! As root. `LCC_REQUESTS` says how many requests, 10,000 unless given.
 
 mod handler;
 mod network;
@@ -12,12 +12,12 @@ mod redis;
 mod segments;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
-use lcc_tests::{compile, may_load};
+use lcc_tests::may_load;
 use loader::Options;
 use loader::choose::{Places, choose};
 use tcprt::{Config, Event, Kind};
@@ -28,10 +28,9 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The object; `None`, said, where it cannot be compiled or loaded here.
+/// The object; `None`, said, where it cannot be loaded here.
 fn object() -> Option<&'static [u8]> {
-    static OBJECT: OnceLock<Option<Vec<u8>>> = OnceLock::new();
-    OBJECT.get_or_init(|| may_load().then(|| compile("bpf/tcprt/tcprt.bpf.c")).flatten()).as_deref()
+    may_load().then_some(tcprt::OBJECT)
 }
 
 /// How many requests a client is to make.
@@ -76,6 +75,7 @@ fn observe<T: Send>(object: &[u8], config: &Config, act: impl FnOnce() -> T + Se
     let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
     let mut options = Options::default();
     options.config = config.bytes().unwrap().to_vec();
+    options.hints.unwanted = config.mode.unwanted().collect();
     let session = loader::load("tcprt.o", object, &facts, chosen.btf.as_ref(), &options).unwrap();
     let mut events = Vec::new();
     let listener = session.listen(|event| events.push(Event::parse(event.bytes).unwrap())).unwrap();
