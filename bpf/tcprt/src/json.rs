@@ -13,6 +13,7 @@
 //! | `protocol` | `http` or `tls` |
 //! | `method`, `path`, `path_cut`, `status` | of HTTP, as far as they are known |
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::record::{Container, Owner, Record};
 use crate::{Kind, Protocol, containers};
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct Line<'r> {
     kind: char,
     start_us: u64,
     local: SocketAddr,
@@ -57,24 +58,24 @@ struct Line {
     joined: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pid: u32,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    process: String,
+    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    process: Cow<'r, str>,
     #[serde(default, skip_serializing_if = "is_default")]
     cgroup: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     netns: u32,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    container: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    runtime: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pod: Option<String>,
+    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    container: Cow<'r, str>,
+    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    runtime: Cow<'r, str>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pod: Option<Cow<'r, str>>,
     #[serde(default, skip_serializing_if = "is_default")]
     protocol: Protocol,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    method: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    path: String,
+    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    method: Cow<'r, str>,
+    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    path: Cow<'r, str>,
     #[serde(default, skip_serializing_if = "is_default")]
     path_cut: bool,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -87,10 +88,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The record as one line, without its end of line.
 pub fn line(record: &Record) -> String {
+    // numbers and strings: none of it can fail
+    serde_json::to_string(&of(record)).unwrap_or_default()
+}
+
+fn of(record: &Record) -> Line<'_> {
     let owner = &record.owner;
-    let container = owner.container.as_deref().cloned().unwrap_or_default();
-    let http = record.http.clone().unwrap_or_default();
-    let line = Line {
+    let container = owner.container.as_deref();
+    let http = record.http.as_ref();
+    Line {
         kind: record.kind.letter(),
         start_us: record.start_us,
         local: record.local,
@@ -109,20 +115,18 @@ pub fn line(record: &Record) -> String {
         reordered: record.reordered,
         joined: record.joined,
         pid: owner.pid,
-        process: owner.process.clone(),
+        process: owner.process.as_str().into(),
         cgroup: owner.cgroup,
         netns: owner.netns,
-        container: container.id,
-        runtime: container.runtime.to_owned(),
-        pod: container.pod,
+        container: container.map_or("", |container| &container.id).into(),
+        runtime: container.map_or("", |container| container.runtime).into(),
+        pod: container.and_then(|container| container.pod.as_deref()).map(Cow::Borrowed),
         protocol: record.protocol,
-        method: http.method,
-        path: http.path,
-        path_cut: http.cut,
-        status: http.status,
-    };
-    // numbers and strings: none of it can fail
-    serde_json::to_string(&line).unwrap_or_default()
+        method: http.map_or("", |http| &http.method).into(),
+        path: http.map_or("", |http| &http.path).into(),
+        path_cut: http.is_some_and(|http| http.cut),
+        status: http.map_or(0, |http| http.status),
+    }
 }
 
 /// Reads a line. Members that are not known are passed over, so that a log of a later version can be read.
@@ -130,7 +134,7 @@ pub fn line(record: &Record) -> String {
 /// # Errors
 /// It is no such line: the column, and what is wrong there.
 pub fn parse(line: &str) -> Result<Record, Malformed> {
-    let line: Line = serde_json::from_str(line).map_err(|error| {
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| {
         let what = error.to_string();
         let what = what.split(" at line ").next().unwrap_or_default().to_owned();
         Malformed::new(error.column().max(1), what)
@@ -138,8 +142,13 @@ pub fn parse(line: &str) -> Result<Record, Malformed> {
     let kind = u8::try_from(line.kind).ok().and_then(Kind::of);
     let kind =
         kind.ok_or_else(|| Malformed::new(1, format!("kind {:?}: expected one of R, W, N, E and P", line.kind)))?;
-    let container = Container { id: line.container, runtime: containers::runtime(&line.runtime), pod: line.pod };
-    let http = Http { method: line.method, path: line.path, cut: line.path_cut, status: line.status };
+    let container = Container {
+        id: line.container.into_owned(),
+        runtime: containers::runtime(&line.runtime),
+        pod: line.pod.map(Cow::into_owned),
+    };
+    let (method, path) = (line.method.into_owned(), line.path.into_owned());
+    let http = Http { method, path, cut: line.path_cut, status: line.status };
     Ok(Record {
         kind,
         start_us: line.start_us,
@@ -159,7 +168,7 @@ pub fn parse(line: &str) -> Result<Record, Malformed> {
         joined: line.joined,
         owner: Owner {
             pid: line.pid,
-            process: line.process,
+            process: line.process.into_owned(),
             cgroup: line.cgroup,
             netns: line.netns,
             container: (container != Container::default()).then(|| Arc::new(container)),

@@ -31,7 +31,7 @@ mod golden;
 pub mod histogram;
 pub mod http;
 pub mod json;
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 mod layout;
 pub mod log;
 pub mod ports;
@@ -50,4 +50,5 @@ pub use event::{Event, Kind, ParseError, Protocol, Text};
 pub use record::Record;
 
 /// The BPF object, as the build script compiled `tcprt.bpf.c`.
+#[cfg(feature = "agent")]
 pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcprt.o"));

@@ -273,14 +273,14 @@ pub(crate) mod tests {
   upload       15us     15us     15us     15us
   process    49.7ms   95.2ms   99.3ms    100ms
   download    483us    483us    483us    485us
-  total      50.7ms   95.2ms   99.3ms    100ms
+  total      50.7ms   95.2ms   99.3ms    101ms
   rtt        2.24ms   2.24ms   2.24ms   2.24ms
 :40000 client: 1 answered, 0 not; 690 sent, 120 received, 0 of 1 segments sent again
               p50      p95      p99      max
   upload     3.26ms   3.26ms   3.26ms   3.26ms
   process      24us     24us     24us     24us
   download     15us     15us     15us     15us
-  total      3.29ms   3.29ms   3.29ms   3.30ms
+  total      3.30ms   3.30ms   3.30ms   3.30ms
   rtt        2.24ms   2.24ms   2.24ms   2.24ms
 1 more, of other ports: there is room for 2
 ";

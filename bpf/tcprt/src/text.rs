@@ -5,9 +5,11 @@
 //! 22:13:21.000 R    10.0.0.1:80 <- 10.0.0.2:40000 nginx  3.30ms    15us    24us  3.26ms  2.24ms    690    120    2  GET /a 200
 //! ```
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::record::{Port, Record, Side};
+use crate::units::Micros;
 use crate::{Kind, Protocol, units};
 
 /// Widths of the columns, which grow with what is in them.
@@ -34,6 +36,18 @@ impl Table {
 
     /// A line without its end. Whoever asked stands at the arrow's foot.
     pub fn line(&mut self, record: &Record) -> String {
+        let mut line = String::new();
+        self.write(record, &mut line);
+        line
+    }
+
+    /// Appends such a line.
+    pub fn write(&mut self, record: &Record, out: &mut String) {
+        // a text takes whatever is written
+        let _ = self.try_write(record, out);
+    }
+
+    fn try_write(&mut self, record: &Record, out: &mut String) -> std::fmt::Result {
         let (local, peer) = (record.local.to_string(), record.peer.to_string());
         let owner = owner(record);
         self.local = self.local.max(local.len());
@@ -43,34 +57,44 @@ impl Table {
         let Table { local: for_local, peer: for_peer, process } = self;
         let (time, letter) = (units::time_of_day(record.start_us), record.kind.letter());
         let joined = if record.joined { '+' } else { ' ' };
-        let mut out =
-            format!("{time} {letter}{joined}   {local:for_local$} {arrow} {peer:for_peer$} {owner:process$} ");
-        let parts = [record.upload_us(), record.process_us(), record.download_us()];
-        let is_end = record.kind == Kind::End;
-        let _ = write!(out, "{:>7}", units::micros(record.total_us));
-        for part in parts {
-            let _ = write!(out, " {:>7}", if is_end { "-".to_owned() } else { units::micros(part) });
+        write!(out, "{time} {letter}{joined}   {local:for_local$} {arrow} {peer:for_peer$} {owner:process$} ")?;
+        write!(out, "{:>7}", Micros(record.total_us))?;
+        for part in [record.upload_us(), record.process_us(), record.download_us()] {
+            if record.kind == Kind::End {
+                out.push_str("       -");
+            } else {
+                write!(out, " {:>7}", Micros(part))?;
+            }
         }
-        let rtt = if record.min_rtt_us == 0 { "-".to_owned() } else { units::micros(record.min_rtt_us.into()) };
+        match record.min_rtt_us {
+            0 => out.push_str("       -"),
+            rtt => write!(out, " {:>7}", Micros(rtt.into()))?,
+        }
         let (sent, received) = (units::bytes(record.sent_bytes), units::bytes(record.received_bytes));
-        let _ = write!(out, " {rtt:>7} {sent:>6} {received:>6} {:>4}", record.retransmissions);
-        let notes = notes(record);
-        if !notes.is_empty() {
-            let _ = write!(out, "  {}", notes.join(", "));
+        write!(out, " {sent:>6} {received:>6} {:>4}", record.retransmissions)?;
+        let mut separator = "  ";
+        for note in notes(record) {
+            write!(out, "{separator}{note}")?;
+            separator = ", ";
         }
-        out
+        Ok(())
     }
 }
 
 /// The process, and the container that it is in.
-fn owner(record: &Record) -> String {
+fn owner(record: &Record) -> Cow<'_, str> {
     let owner = &record.owner;
-    let process = if owner.process.is_empty() && owner.pid > 0 { owner.pid.to_string() } else { owner.process.clone() };
-    let process: String = process.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let process = match owner.process.as_str() {
+        "" if owner.pid > 0 => Cow::Owned(owner.pid.to_string()),
+        process if process.chars().any(char::is_control) => {
+            Cow::Owned(process.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
+        }
+        process => Cow::Borrowed(process),
+    };
     match &owner.container {
-        Some(container) if process.is_empty() => container.short().to_owned(),
-        Some(container) => format!("{process}@{}", container.short()),
-        None if process.is_empty() => "-".to_owned(),
+        Some(container) if process.is_empty() => container.short().into(),
+        Some(container) => format!("{process}@{}", container.short()).into(),
+        None if process.is_empty() => "-".into(),
         None => process,
     }
 }

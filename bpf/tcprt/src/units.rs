@@ -1,25 +1,71 @@
 //! Times, bytes and points in time as people read and write them.
 
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// Microseconds, in three or four digits: `999us`, `1.23ms`, `45.6ms`, `1.23s`, `2m05s`, `3h20m`.
 pub fn micros(micros: u64) -> String {
-    let three = |value: f64, unit: &str| {
-        let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-        format!("{value:.digits$}{unit}")
-    };
-    match micros {
-        0..1000 => format!("{micros}us"),
+    Micros(micros).to_string()
+}
+
+/// Shows microseconds as [`micros`] does, without a text of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Micros(pub u64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0;
+        let mut text = Short::default();
         // what would be rounded to 1000 is of the next unit
-        1000..999_500 => three(micros as f64 / 1e3, "ms"),
-        999_500..60_000_000 => three(micros as f64 / 1e6, "s"),
-        _ => {
-            let seconds = micros / 1_000_000;
-            match seconds / 60 {
-                minutes @ 0..60 => format!("{minutes}m{:02}s", seconds % 60),
-                minutes => format!("{}h{:02}m", minutes / 60, minutes % 60),
+        match micros {
+            0..1000 => write!(text, "{micros}us")?,
+            1000..999_500 => text.three_digits(micros, 1000, "ms")?,
+            999_500..60_000_000 => text.three_digits(micros, 1_000_000, "s")?,
+            _ => {
+                let seconds = micros / 1_000_000;
+                match seconds / 60 {
+                    minutes @ 0..60 => write!(text, "{minutes}m{:02}s", seconds % 60)?,
+                    minutes => write!(text, "{}h{:02}m", minutes / 60, minutes % 60)?,
+                }
             }
         }
+        f.pad(text.shown())
+    }
+}
+
+/// A text of a few letters.
+#[derive(Default)]
+struct Short {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Short {
+    fn three_digits(&mut self, value: u64, unit: u64, name: &str) -> fmt::Result {
+        let hundredths = (value * 100 + unit / 2) / unit;
+        match hundredths {
+            0..1000 => write!(self, "{}.{:02}{name}", hundredths / 100, hundredths % 100),
+            _ => {
+                let tenths = (value * 10 + unit / 2) / unit;
+                match tenths {
+                    0..1000 => write!(self, "{}.{}{name}", tenths / 10, tenths % 10),
+                    _ => write!(self, "{}{name}", (value + unit / 2) / unit),
+                }
+            }
+        }
+    }
+
+    fn shown(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
     }
 }
 

@@ -327,3 +327,94 @@ fn root_without_the_rights_it_says_which() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
     assert!(ran.stderr.contains("are missing: run it as root"), "{ran:?}");
 }
+
+/// A control group of version 2 that is named as docker names a container's, which goes with the value.
+struct Container {
+    folder: std::path::PathBuf,
+    id: String,
+}
+
+impl Container {
+    fn new() -> Option<Container> {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let root = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?.split(' ').nth(1)?;
+        let id = format!("{:08x}{}", std::process::id(), "c0ffee0123456789".repeat(4).split_at(56).0);
+        let folder = Path::new(root).join(format!("tcprt-test.slice/docker-{id}.scope"));
+        std::fs::create_dir_all(&folder).ok()?;
+        Some(Container { folder, id })
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // its processes have just ended
+        for folder in [self.folder.clone(), self.folder.parent().unwrap().to_owned()] {
+            let end = Instant::now() + Duration::from_secs(2);
+            while std::fs::remove_dir(&folder).is_err() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+#[test]
+fn root_a_container_is_known_and_can_be_asked_for() {
+    if !may_load() {
+        return;
+    }
+    let Some(container) = Container::new() else { return skip("needs control groups of version 2") };
+    let outside = serve();
+    let port = (30_000..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
+    let script = format!("echo $$ > {}/cgroup.procs; exec python3 -m http.server {port}", container.folder.display());
+    let mut server = std::process::Command::new("sh");
+    server.args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < end, "python3 does not serve");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let agent = Agent::start(&["--container", &container.id[..12], "--format", "json"]);
+    ask(outside, &["/1"]);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    drop(stream);
+    thread::sleep(Duration::from_millis(100));
+    let ran = agent.end(INT);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let records = records(&ran.stdout);
+    let kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [Kind::Request, Kind::End], "only the container's: {ran:?}");
+    for record in &records {
+        let found = record.owner.container.as_ref().unwrap_or_else(|| panic!("{record:?}"));
+        assert_eq!((found.id.as_str(), found.runtime), (container.id.as_str(), "docker"));
+        assert_eq!((record.local.port(), record.owner.pid), (port, server.id()));
+        assert_eq!(record.owner.process, "python3");
+    }
+}
+
+#[test]
+fn root_a_process_and_a_namespace_can_be_asked_for() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let (own, other) = (std::process::id().to_string(), "1");
+    let netns = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let inode: String = netns.to_str().unwrap().chars().filter(char::is_ascii_digit).collect();
+    let told = |filters: &[&str]| {
+        let agent = Agent::start(&[&["--lport", &port, "--format", "v6"], filters].concat());
+        ask(server, &["/1", "/1"]);
+        let ran = agent.end(INT);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        records(&ran.stdout).iter().filter(|record| record.kind == Kind::Request).count()
+    };
+    assert_eq!((told(&["--pid", &own]), told(&["--pid", other])), (2, 0));
+    assert_eq!(
+        (told(&["--netns", "/proc/self/ns/net"]), told(&["--netns", &inode]), told(&["--netns", "1"])),
+        (2, 2, 0)
+    );
+}

@@ -34,6 +34,8 @@ pub(crate) struct Owners {
     listeners: Known<u16, Option<(u32, String)>>,
     /// The own network namespace.
     netns: u32,
+    /// When what comes now was taken.
+    now: Instant,
 }
 
 impl Owners {
@@ -47,7 +49,13 @@ impl Owners {
             processes: HashMap::new(),
             listeners: HashMap::new(),
             netns: netns.unwrap_or(0),
+            now: Instant::now(),
         }
+    }
+
+    /// What comes from now on is of this time.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Adds what is known.
@@ -72,10 +80,10 @@ impl Owners {
             return known.clone();
         }
         let root = self.hierarchy.clone()?;
-        if self.walked.is_some_and(|walked| walked.elapsed() < WALK) {
+        if self.walked.is_some_and(|walked| self.now.duration_since(walked) < WALK) {
             return None;
         }
-        self.walked = Some(Instant::now());
+        self.walked = Some(self.now);
         self.groups.clear();
         let mut found = HashMap::new();
         walk(&root, &mut |path, inode| {
@@ -92,7 +100,7 @@ impl Owners {
         if pid == 0 {
             return None;
         }
-        remembered(&mut self.processes, pid, || {
+        remembered(&mut self.processes, pid, self.now, || {
             let paths = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
             let paths = paths.lines().filter_map(|line| line.splitn(3, ':').nth(2));
             paths.filter_map(containers::of_path).next().map(Arc::new)
@@ -100,7 +108,7 @@ impl Owners {
     }
 
     fn listener(&mut self, port: u16) -> Option<(u32, String)> {
-        remembered(&mut self.listeners, port, || {
+        remembered(&mut self.listeners, port, self.now, || {
             let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
             let tables = tables.iter().filter_map(|path| std::fs::read_to_string(path).ok());
             let socket = tables.into_iter().find_map(|table| listening(&table, port))?;
@@ -111,9 +119,14 @@ impl Owners {
     }
 }
 
-fn remembered<K: Eq + std::hash::Hash, V: Clone>(known: &mut Known<K, V>, key: K, find: impl FnOnce() -> V) -> V {
+fn remembered<K: Eq + std::hash::Hash, V: Clone>(
+    known: &mut Known<K, V>,
+    key: K,
+    now: Instant,
+    find: impl FnOnce() -> V,
+) -> V {
     if let Some((when, value)) = known.get(&key)
-        && when.elapsed() < BELIEVED
+        && now.duration_since(*when) < BELIEVED
     {
         return value.clone();
     }
@@ -121,7 +134,7 @@ fn remembered<K: Eq + std::hash::Hash, V: Clone>(known: &mut Known<K, V>, key: K
         known.clear();
     }
     let value = find();
-    known.insert(key, (Instant::now(), value.clone()));
+    known.insert(key, (now, value.clone()));
     value
 }
 

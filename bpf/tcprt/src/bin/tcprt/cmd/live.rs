@@ -24,7 +24,7 @@ const PORTS: usize = 256;
 /// How long it is between two looks at the log: while nothing comes, and while something does. So many records at once mean that
 /// more wait.
 const IDLE: Duration = Duration::from_millis(20);
-const BUSY: Duration = Duration::from_millis(5);
+const BUSY: Duration = Duration::from_millis(10);
 const MANY: u64 = 1024;
 
 /// What is done with each event.
@@ -39,6 +39,12 @@ struct Worker {
 }
 
 impl Worker {
+    /// What comes next came just now; the wall clock may have been set.
+    fn begin(&mut self, begin_ns: u64) {
+        self.begin_ns = begin_ns;
+        self.owners.begin(Instant::now());
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         let Some(mut record) = record(bytes, self.begin_ns, &mut self.unreadable) else { return };
         self.owners.complete(&mut record);
@@ -101,7 +107,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
     let mut next = begin + settings.stats_interval;
     let mut losses = Losses::default();
     loop {
-        lock(&worker).begin_ns = agent.clock.begin_ns();
+        lock(&worker).begin(agent.clock.begin_ns());
         let heard = listener.consume().context("reading events")?;
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);
@@ -114,7 +120,10 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
             losses.tell(lost, agent.refused(), settings.stats_interval.min(now - begin));
             worker.teller.end_interval(clock::now_us() / 1_000_000);
             worker.teller.flush();
-            next += settings.stats_interval;
+            // one that was missed is part of this one
+            while next <= now {
+                next += settings.stats_interval;
+            }
         }
         if let Some(metrics) = &worker.metrics {
             let mut metrics = lock(metrics);

@@ -29,6 +29,7 @@ pub(super) fn run(args: Log) -> Result<ExitCode> {
     let mut next = Instant::now() + args.stats_interval;
     loop {
         let begin_ns = clock.begin_ns();
+        owners.begin(Instant::now());
         for (_, log) in &mut logs {
             let read = log.read(|bytes| {
                 if let Some(mut record) = record(bytes, begin_ns, &mut unreadable) {

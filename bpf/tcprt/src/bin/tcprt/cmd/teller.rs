@@ -1,5 +1,6 @@
 //! Tells records as they come: each, and for each interval what came of them.
 
+use std::fmt::Write as _;
 use std::io;
 
 use tcprt::stats::Interval;
@@ -18,6 +19,8 @@ pub(super) struct Teller {
     table: Table,
     interval: Interval,
     min_total_us: u64,
+    /// The last line, for its memory.
+    line: String,
     /// Why nothing more is written.
     pub(super) failed: Option<io::Error>,
 }
@@ -26,7 +29,7 @@ impl Teller {
     pub(super) fn new(output: Output, format: Format, min_total: std::time::Duration) -> Teller {
         let min_total_us = u64::try_from(min_total.as_micros()).unwrap_or(u64::MAX);
         let (table, interval) = (Table::default(), Interval::default());
-        Teller { output, stats_output: None, format, table, interval, min_total_us, failed: None }
+        Teller { output, stats_output: None, format, table, interval, min_total_us, line: String::new(), failed: None }
     }
 
     /// The columns' names, where there are columns.
@@ -48,13 +51,17 @@ impl Teller {
         if !is_told || self.failed.is_some() {
             return;
         }
-        let line = match self.format {
-            Format::Text => self.table.line(record),
-            Format::V6 => v6::Line(record).to_string(),
-            Format::Json => json::line(record),
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        match self.format {
+            Format::Text => self.table.write(record, &mut line),
+            // a text takes whatever is written
+            Format::V6 => drop(write!(line, "{}", v6::Line(record))),
+            Format::Json => line = json::line(record),
             Format::Stats => return,
-        };
+        }
         self.write(|output| output.line(&line));
+        self.line = line;
     }
 
     /// Ends an interval: its lines are written.

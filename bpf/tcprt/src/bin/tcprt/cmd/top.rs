@@ -57,7 +57,11 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
     let mut next = begin + interval;
     let mut lost = 0;
     loop {
-        lock(&worker).begin_ns = agent.clock.begin_ns();
+        {
+            let mut worker = lock(&worker);
+            worker.begin_ns = agent.clock.begin_ns();
+            worker.owners.begin(Instant::now());
+        }
         let heard = listener.consume().context("reading events")?;
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);
@@ -70,7 +74,9 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
                 drawn => drawn.context("standard output")?,
             }
             worker.top.step();
-            next += interval;
+            while next <= now {
+                next += interval;
+            }
         }
         if is_over {
             break;
