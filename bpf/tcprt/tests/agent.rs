@@ -418,3 +418,28 @@ fn root_a_process_and_a_namespace_can_be_asked_for() {
         (2, 2, 0)
     );
 }
+
+#[test]
+fn root_http_is_told_with_path_and_status() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let agent = Agent::start(&["--mode", "http", "--lport", &port, "--format", "json"]);
+    let mut stream = TcpStream::connect(server).unwrap();
+    // what is no request of HTTP/1 is no task
+    stream.write_all(b"\r\n").unwrap();
+    drop(stream);
+    ask(server, &["/5", "/none?a=b"]);
+    let ran = agent.end(INT);
+    let records = records(&ran.stdout);
+    let told: Vec<_> = records.iter().filter(|record| record.kind == Kind::Request).collect();
+    let lines: Vec<String> =
+        told.iter().map(|record| record.http.as_ref().map(|http| http.line()).unwrap_or_default()).collect();
+    assert_eq!(lines, ["GET /5 200", "GET /none?a=b 404"], "{ran:?}");
+    assert!(
+        told.iter().all(|record| record.protocol == tcprt::Protocol::Http && record.sent_bytes == 1000),
+        "{told:?}"
+    );
+}

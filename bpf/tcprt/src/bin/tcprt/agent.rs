@@ -10,7 +10,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use loader::choose::{self, Places};
 use loader::{Options, Session};
 use plan::{Hints, Outcome, Plan};
-use tcprt::{Config, OBJECT};
+use tcprt::{Config, Mode, OBJECT};
 
 use crate::args::Loading;
 use crate::clock::Clock;
@@ -24,6 +24,7 @@ pub(crate) struct Agent {
     pub(crate) session: Session,
     pub(crate) clock: Clock,
     refused: Option<MapHandle>,
+    merged: Option<MapHandle>,
 }
 
 /// What came of attaching.
@@ -41,7 +42,7 @@ pub(crate) enum Attached {
 pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) -> Result<Attached> {
     rights::check()?;
     let begin = Instant::now();
-    let config = config.bytes()?.to_vec();
+    let (unwanted, config) = (config.mode.unwanted().collect(), config.bytes()?.to_vec());
     // all of the types are given back when it is loaded
     let own = loader::own_types();
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
@@ -51,6 +52,7 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     let known = begin.elapsed();
     let mut options = Options::default();
     (options.config, options.pins) = (config, keep);
+    options.hints.unwanted = unwanted;
     options.map_entries.extend(loading.slots.map(|slots| ("events".to_owned(), slots)));
     if loading.verbose {
         chosen.steps.iter().for_each(|step| eprintln!("tcprt: BTF: {step}"));
@@ -77,19 +79,21 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
         eprintln!("tcprt: attached in {}: {} to know the kernel, {} to load", ms(all), ms(known), ms(all - known));
     }
     loader::give_memory_back();
-    let refused = session.maps.get("connections_refused").map(MapHandle::try_from).transpose()?;
-    Ok(Attached::Yes(Box::new(Agent { session, clock, refused })))
+    let counter = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
+    let (refused, merged) = (counter("connections_refused")?, counter("requests_merged")?);
+    Ok(Attached::Yes(Box::new(Agent { session, clock, refused, merged })))
 }
 
 /// The plan, without attaching anything.
 ///
 /// # Errors
 /// The BTF that was asked for cannot be taken.
-pub(crate) fn explain(loading: &Loading) -> Result<Plan> {
+pub(crate) fn explain(mode: Mode, loading: &Loading) -> Result<Plan> {
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
     let facts = loader::probe_for(std::path::Path::new("/"), &object);
     let chosen = choose::choose(&object, &facts, &places(loading))?;
-    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &Hints::default()))
+    let hints = Hints { unwanted: mode.unwanted().collect(), ..Hints::default() };
+    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &hints))
 }
 
 fn places(loading: &Loading) -> Places {
@@ -100,8 +104,17 @@ fn places(loading: &Loading) -> Places {
 impl Agent {
     /// Connections that the map had no room for, so far.
     pub(crate) fn refused(&self) -> u64 {
-        let Some(map) = &self.refused else { return 0 };
-        let values = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).ok().flatten().unwrap_or_default();
-        values.iter().filter_map(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).sum()
+        sum(self.refused.as_ref())
     }
+
+    /// Requests that came before so many others were answered that they count as one with the last of them, so far.
+    pub(crate) fn merged(&self) -> u64 {
+        sum(self.merged.as_ref())
+    }
+}
+
+/// Of a counter that each processor has its own of.
+fn sum(counter: Option<&MapHandle>) -> u64 {
+    let values = counter.and_then(|map| map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).ok().flatten());
+    values.unwrap_or_default().iter().filter_map(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).sum()
 }

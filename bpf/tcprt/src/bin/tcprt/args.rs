@@ -125,7 +125,7 @@ pub(crate) struct Loading {
     /// The BTF to relocate against; also LCC_BTF. Else the kernel's own
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
-    /// Room for so many records on each processor before the oldest is overwritten; a power of two. Else 4096
+    /// Room for so many records on each processor before the oldest is overwritten; a power of two. Else 8192
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<u32>,
     /// Tell on standard error how it is loaded, and what that costs

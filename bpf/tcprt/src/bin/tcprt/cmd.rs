@@ -74,6 +74,7 @@ fn way(rank: u32) -> &'static str {
         1 => "fentry programs, and the tracepoint of a socket's state",
         2 => "kprobes, and the tracepoint of a socket's state",
         3 => "kprobes alone",
-        _ => "the packets and socket events of control groups",
+        4 => "the packets and socket events of control groups",
+        _ => "the packets, with what is in them, and socket events of control groups",
     }
 }

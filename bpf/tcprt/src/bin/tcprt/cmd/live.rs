@@ -62,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn run(settings: Settings) -> Result<ExitCode> {
     if settings.explain {
-        return super::explain(&agent::explain(&settings.loading)?);
+        return super::explain(&agent::explain(settings.filters.mode.unwrap_or_default().into(), &settings.loading)?);
     }
     let config = filters::config(&settings.filters)?;
     let told = ToldToEnd::listen()?;
@@ -117,7 +117,8 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         }
         if now >= next || is_over {
             let lost = listener.lost().context("counting lost events")?.values().sum();
-            losses.tell(lost, agent.refused(), settings.stats_interval.min(now - begin));
+            let now_lost = Losses { lost, refused: agent.refused(), merged: agent.merged() };
+            losses.tell(now_lost, settings.stats_interval.min(now - begin));
             worker.teller.end_interval(clock::now_us() / 1_000_000);
             worker.teller.flush();
             // one that was missed is part of this one
@@ -162,34 +163,36 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
     Ok(())
 }
 
-/// What was lost, and what of it was told.
+/// What was lost, as far as it was told.
 #[derive(Default)]
 struct Losses {
     lost: u64,
     refused: u64,
+    merged: u64,
 }
 
 impl Losses {
+    const EVENTS: &str = "events were lost: overwritten before they were read (--slots)";
+    const CONNECTIONS: &str = "connections were not measured: the map had no room for them";
+    const REQUESTS: &str = "requests count as one with the one before: too many came before an answer";
+
+    fn all(&self) -> [(u64, &'static str); 3] {
+        [(self.lost, Self::EVENTS), (self.refused, Self::CONNECTIONS), (self.merged, Self::REQUESTS)]
+    }
+
     /// Tells what is new in an interval.
-    fn tell(&mut self, lost: u64, refused: u64, interval: Duration) {
-        let seconds = interval.as_secs_f64();
-        if lost > self.lost {
-            let new = lost - self.lost;
-            eprintln!("tcprt: {new} events were lost in {seconds:.1} s: overwritten before they were read (--slots)");
+    fn tell(&mut self, now: Losses, interval: Duration) {
+        for ((number, what), (before, _)) in now.all().into_iter().zip(self.all()) {
+            if number > before {
+                eprintln!("tcprt: in {:.1} s, {} {what}", interval.as_secs_f64(), number - before);
+            }
         }
-        if refused > self.refused {
-            let new = refused - self.refused;
-            eprintln!("tcprt: {new} connections were not measured in {seconds:.1} s: the map had no room for them");
-        }
-        (self.lost, self.refused) = (lost, refused);
+        *self = now;
     }
 
     fn tell_all(&self, unreadable: u64) {
-        if self.lost > 0 {
-            eprintln!("tcprt: {} events were lost in all", self.lost);
-        }
-        if self.refused > 0 {
-            eprintln!("tcprt: {} connections were not measured in all", self.refused);
+        for (number, what) in self.all().into_iter().filter(|(number, _)| *number > 0) {
+            eprintln!("tcprt: in all, {number} {what}");
         }
         if unreadable > 0 {
             eprintln!("tcprt: {unreadable} events were not of this version's form");
