@@ -1,5 +1,6 @@
 //! `pingtrace`: where a ping's time goes.
 
+mod answers;
 mod args;
 mod client;
 mod kernel;

@@ -1,7 +1,7 @@
 //! `pingtrace -s`: answers with this host's times. The kernel answers ICMP echoes itself; after two milliseconds, when the stamps of
 //! that answer are there, a second reply follows with them. UDP and TCP are answered at once, and then likewise.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use pingtrace::judge::{Protocol, Request, echo_types, request};
 use pingtrace::summary::Counters;
 use pingtrace::wire::{self, DONTADD, Echo, Entry, Header, Packet};
-use pingtrace::{Config, Event, Kind, Point, Role, Suspended, entry_time};
+use pingtrace::{Config, Point, Role, Suspended, entry_time};
 
+use crate::answers::{Answers, Key, entries, entries_of_pass};
 use crate::args::Args;
 use crate::kernel::{Kernel, now};
 use crate::namespace;
@@ -24,17 +25,10 @@ use crate::transport::{is_for_later, message, wait};
 const WAIT: u64 = 2_000_000;
 /// Second replies that may be due at once; what is more gets none.
 const MOST_DUE: usize = 8192;
-/// Answers of the kernel that are kept for their second reply.
-const MOST_ANSWERS: usize = 8192;
-/// Passes of devices likewise; each second reply looks at all of them.
-const MOST_PASSES: usize = 1024;
 /// TCP connections at once.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a signal may go unseen.
 const TICK: u64 = 100_000_000;
-
-/// By what a request is known in the kernel's events: who asks, the low bits of id and number.
-type Key = (IpAddr, u16, u16);
 
 /// Where a second reply goes.
 enum Target {
@@ -57,48 +51,6 @@ struct Connection {
     stream: TcpStream,
     peer: IpAddr,
     rest: Vec<u8>,
-}
-
-/// The kernel's answers, the oldest of which make room.
-#[derive(Default)]
-struct Answers {
-    events: HashMap<Key, Event>,
-    order: VecDeque<Key>,
-    /// Passes of devices of this host, the newest last.
-    passes: VecDeque<Event>,
-}
-
-impl Answers {
-    fn put(&mut self, event: Event) {
-        match event.kind {
-            Kind::Answered => {}
-            Kind::Passed => {
-                self.passes.push_back(event);
-                if self.passes.len() > MOST_PASSES {
-                    self.passes.pop_front();
-                }
-                return;
-            }
-            Kind::RoundTrip | Kind::Dropped => return,
-        }
-        let key = (event.peer(), event.id, event.sequence);
-        if self.events.insert(key, event).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > MOST_ANSWERS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.events.remove(&oldest);
-        }
-    }
-
-    /// What passed in other namespaces than the answering one.
-    fn passed(&mut self, header: &Header, netns: u32) -> Vec<Event> {
-        let is_its = |event: &Event| (event.id, event.sequence) == (header.id as u16, header.seq as u16);
-        let (its, others): (VecDeque<Event>, _) = self.passes.drain(..).partition(is_its);
-        self.passes = others;
-        its.into_iter().filter(|event| event.netns != netns).collect()
-    }
 }
 
 #[derive(Default)]
@@ -337,8 +289,8 @@ impl Server<'_> {
 
     fn second_reply(&mut self, due: Due, suspended: Suspended) {
         let header = due.request.header;
-        let key = (due.peer, header.id as u16, header.seq as u16);
-        let mut entries = match self.answers.events.remove(&key) {
+        let key: Key = (due.peer, header.id as u16, header.seq as u16);
+        let mut entries = match self.answers.take(&key) {
             Some(event) => entries(&event, suspended, self.args.userid),
             None => {
                 self.tally.blind += 1;
@@ -404,35 +356,4 @@ fn is_multicast(address: IpAddr) -> bool {
 fn first_reply(request: &Packet) -> Vec<u8> {
     let header = Header { reserve: Header::reserve_of(true, request.room), ..request.header };
     Packet { header, entries: request.entries.clone(), room: request.room }.write()
-}
-
-/// What the kernel's event tells, for the other host.
-fn entries(event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
-    let all = [
-        (Point::RRxDevrcv, event.r_rx_devrcv),
-        (Point::RRxIcmprcv, event.r_rx_icmprcv),
-        (Point::RTxDevout, event.r_tx_devout),
-    ];
-    as_entries(&all, event, suspended, user_id)
-}
-
-fn entries_of_pass(event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
-    let all = [
-        (Point::MTxDevecho, event.m_tx_devecho),
-        (Point::MRxDevecho, event.m_rx_devecho),
-        (Point::MTxDevreply, event.m_tx_devreply),
-        (Point::MRxDevreply, event.m_rx_devreply),
-    ];
-    as_entries(&all, event, suspended, user_id)
-}
-
-fn as_entries(all: &[(Point, u64)], event: &Event, suspended: Suspended, user_id: u16) -> Vec<Entry> {
-    let entry = |&(point, time): &(Point, u64)| Entry {
-        ns_id: event.netns,
-        ifindex: event.ifindex,
-        user_id,
-        function_id: point as u16,
-        ts: entry_time(suspended.monotonic(time)),
-    };
-    all.iter().filter(|(_, time)| *time > 0).map(entry).collect()
 }
