@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -174,7 +175,14 @@ pub fn redis() -> Option<Server> {
     command.args(["--hz", "1", "--dynamic-hz", "no"]);
     command.args(["--slowlog-log-slower-than", "0", "--slowlog-max-len", "200000"]);
     command.arg("--dir").arg(folder.path()).current_dir(folder.path());
-    Some(Server::start(command, port, folder, Signal::TERM))
+    let server = Server::start(command, port, folder, Signal::TERM);
+    // it comes after the port
+    let late = Instant::now() + PATIENCE;
+    while UnixStream::connect(server.folder.path().join("socket")).is_err() {
+        assert!(Instant::now() < late, "redis-server: {}", server.read("said"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Some(server)
 }
 
 /// PostgreSQL with an empty database `postgres` and its user `lcc`, trusting 127.0.0.1. It says each statement and its duration:
