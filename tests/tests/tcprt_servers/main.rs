@@ -109,13 +109,23 @@ fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
-/// At the median, what tcprt measured is what the server did, within 100 us; both in microseconds, of the same tasks.
+/// At the median, what tcprt measured is what the server did, within 100 us; both in microseconds, of the same tasks. What else
+/// runs on the machine takes its time between the two: three times it may be tried.
 #[track_caller]
-fn check_service(of: &str, measured: impl Iterator<Item = f64>, own: impl Iterator<Item = f64>) {
-    let (measured, own): (Vec<f64>, Vec<f64>) = (measured.collect(), own.collect());
-    assert_eq!(measured.len(), own.len(), "{of}");
-    let differences = measured.iter().zip(&own).map(|(measured, own)| measured - own).collect();
-    let (differs, measured, own) = (median(differences), median(measured), median(own));
-    eprintln!("{of}: service {measured:.0} us, its own log {own:.0} us, each {differs:+.0} us at the median");
-    assert!(differs.abs() <= 100.0, "{of}: {differs:+.0} us, {measured:.0} and {own:.0}");
+fn check_service(of: &str, mut measure: impl FnMut() -> (Vec<f64>, Vec<f64>)) {
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let (measured, own) = measure();
+        assert_eq!(measured.len(), own.len(), "{of}");
+        let differences = measured.iter().zip(&own).map(|(measured, own)| measured - own).collect();
+        let (differs, measured, own) = (median(differences), median(measured), median(own));
+        told.push(format!(
+            "{of}: service {measured:.0} us, its own log {own:.0} us, each {differs:+.0} us at the median"
+        ));
+        if differs.abs() <= 100.0 {
+            eprintln!("{}", told.join("\n"));
+            return;
+        }
+    }
+    panic!("{}", told.join("\n"));
 }
