@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use pingtrace::judge::{Asker, Protocol, Verdict};
 use pingtrace::picture::Hosts;
 use pingtrace::summary::Summary;
-use pingtrace::wire::{Header, Packet};
+use pingtrace::wire::{Echo, Header, Packet};
 use pingtrace::{Config, Event, Key, Kind, Point, Role, Sample};
 
 use crate::args::{Args, Mode, Output};
@@ -48,6 +48,8 @@ struct Client<'a> {
     /// The last probes' replies, the newest last.
     come: VecDeque<(u32, Come)>,
     buffer: Vec<u8>,
+    /// The kernel's points of receiving may be those of a packet that was no reply.
+    deceived: bool,
 }
 
 fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
@@ -93,6 +95,7 @@ pub(crate) fn run(args: &Args, host: &str) -> Result<ExitCode> {
         misses: 0,
         come: VecDeque::new(),
         buffer: vec![0; 1 << 16],
+        deceived: false,
     };
     client.summary.one_clock = args.nslocal || local == to.ip();
     client.probes()?;
@@ -150,6 +153,7 @@ impl Client<'_> {
         }
         self.summary.counters.send_num += 1;
         sample.set(Point::LTxUser, time);
+        self.deceived = false;
         let deadline = time + TIMEOUT;
         while !self.is_complete() && now() < deadline && !self.is_over() {
             self.receive(deadline.saturating_sub(now()), Some(&mut sample))?;
@@ -175,10 +179,23 @@ impl Client<'_> {
         while let Some(incoming) = self.transport.receive(&mut self.buffer).context("receiving")? {
             match self.asker.judge(incoming.from, &incoming.bytes) {
                 Verdict::Reply(packet) => self.reply(&packet, incoming.time, sample.as_deref_mut()),
-                other => other.count(&mut self.summary.counters),
+                other => {
+                    other.count(&mut self.summary.counters);
+                    let waits = sample.as_deref().filter(|_| !self.newest().first);
+                    self.deceived |= waits.is_some_and(|sample| self.kernel_takes(&incoming.bytes, sample.seq));
+                }
             }
         }
         Ok(())
+    }
+
+    /// The kernel's part knows replies by the low bits of id and number alone: whether it takes this one, which is none, for one.
+    fn kernel_takes(&self, bytes: &[u8], seq: u32) -> bool {
+        match (self.asker.protocol, Echo::parse(bytes)) {
+            (Protocol::Icmp, Some((echo, _))) => (echo.id, echo.sequence) == (self.asker.id as u16, seq as u16),
+            (Protocol::Icmp, None) => false,
+            _ => true,
+        }
     }
 
     fn reply(&mut self, packet: &Packet, time: u64, sample: Option<&mut Sample>) {
@@ -274,6 +291,11 @@ impl Client<'_> {
         }
         if let Some(event) = &last {
             sample.add_event(event, suspended);
+        }
+        if self.deceived {
+            for point in [Point::LRxSoftirq, Point::LRxIprcv, Point::LRxSkdataready, Point::LRxWakeup] {
+                sample.points[point as usize] = None;
+            }
         }
         Ok(last)
     }

@@ -127,3 +127,44 @@ fn root_an_entry_of_this_hosts_points_is_not_taken_from_another_host() {
     assert_eq!((count(&stat, "strange_entry_num"), count(&stat, "reply_num")), (5, 5));
     assert!(probes.iter().all(|probe| (0..1_000_000).contains(&delay(probe, "total"))));
 }
+
+#[test]
+fn root_a_false_reply_before_the_true_one_makes_no_false_stage() {
+    let Some((left, right)) = two() else { return };
+    let (send, asked) = std::sync::mpsc::channel();
+    let ask = move |packet: &mut Vec<u8>| {
+        let _ = send.send(packet.clone());
+        vec![Duration::ZERO]
+    };
+    let slow = |_: &mut Vec<u8>| vec![Duration::from_millis(30)];
+    let wire = Impairer::with(&left, &right, ask, slow);
+    let _server = Agent::server(&right, &[]);
+    let to = RIGHT_V4.to_string();
+    let client = Agent::start(&left, &["-c", &to, "-C", "6", "-i", "10000", "-o", "json", "--nslocal"]);
+    let mut requests = 0;
+    while requests < 6 {
+        let packet = asked.recv_timeout(Duration::from_secs(10)).expect("a request");
+        // an echo request over IPv4
+        if packet[9] != 1 || packet[20] != 8 {
+            continue;
+        }
+        requests += 1;
+        // only each second one is met by a false reply: its checksum is broken
+        if requests % 2 == 0 {
+            let mut icmp = packet[20..].to_vec();
+            icmp[0] = 0;
+            wire.inject_left(&ip(RIGHT_V4, LEFT_V4, &icmp)).expect("injected");
+        }
+    }
+    let (json, _) = client.rest();
+    let (probes, stat) = parse(&json);
+    assert_eq!((count(&stat, "garbage_num"), count(&stat, "reply_num")), (3, 6), "{stat}");
+    for (at, probe) in probes.iter().enumerate() {
+        let is_deceived = at % 2 == 1;
+        assert!(delay(probe, "total") >= 30_000, "{probe}");
+        for name in ["l_rx_kern", "l_rx_inlink", "l_rx_task"] {
+            assert_eq!(delay(probe, name) == -1, is_deceived, "{name}: {probe}");
+        }
+        assert!(delay(probe, "r_merged_kern") >= 0, "{probe}");
+    }
+}
