@@ -38,8 +38,18 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts it in a namespace.
     pub(crate) fn start(namespace: &Namespace, args: &[&str]) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pingtrace"));
-        command.args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).stdin(Stdio::null());
+        Agent::run(namespace, Command::new(env!("CARGO_BIN_EXE_pingtrace")).args(args))
+    }
+
+    /// Starts it with no other capabilities than these, as `setpriv` names them.
+    pub(crate) fn start_with(namespace: &Namespace, capabilities: &str, args: &[&str]) -> Agent {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set=-all{capabilities}")).args(["--inh-caps=-all", "--no-new-privs"]);
+        Agent::run(namespace, command.arg(env!("CARGO_BIN_EXE_pingtrace")).args(args))
+    }
+
+    fn run(namespace: &Namespace, command: &mut Command) -> Agent {
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit()).stdin(Stdio::null());
         let mut child = namespace.inside(|| command.spawn()).expect("pingtrace");
         let mut out = BufReader::new(child.stdout.take().expect("its output"));
         let (send, lines) = channel();

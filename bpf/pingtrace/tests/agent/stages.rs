@@ -127,3 +127,32 @@ fn root_everyones_pings_are_watched() {
         assert!(answered.count() >= 3, "{said}");
     }
 }
+
+#[test]
+fn root_the_capabilities_that_the_help_names_are_enough() {
+    let Some((left, right)) = two() else { return };
+    if std::process::Command::new("setpriv").arg("--version").output().is_err() {
+        return lcc_tests::skip("setpriv");
+    }
+    let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
+    let _server = Agent::server(&right, &[]);
+    let to = RIGHT_V4.to_string();
+    let probes = |capabilities: &str, protocol: &str| {
+        let args = ["-c", &to, "-C", "2", "-i", "1000", "-o", "json", "--proto", protocol];
+        let (json, status) = Agent::start_with(&left, capabilities, &args).rest();
+        assert_eq!(status, 0, "{capabilities} {protocol}");
+        parse(&json).0
+    };
+    let sees = |probe: &Value| delay(probe, "l_tx_qdisc") >= 0 && delay(probe, "outside") >= 0;
+    assert!(probes(",+net_raw,+bpf,+perfmon", "icmp").iter().all(sees));
+    assert!(probes(",+bpf,+perfmon", "udp").iter().all(sees));
+    assert!(probes(",+bpf,+perfmon,+net_admin", "tcp").iter().all(sees));
+    // without those for the kernel's points, what the other host tells is there all the same
+    for (capabilities, protocol) in [(",+net_raw", "icmp"), ("", "udp"), ("", "tcp")] {
+        for probe in probes(capabilities, protocol) {
+            assert!(!sees(&probe) && delay(&probe, "r_merged_kern") >= 0, "{probe}");
+        }
+    }
+    let (_, status) = Agent::start_with(&left, "", &["-c", &to, "-C", "1"]).rest();
+    assert_eq!(status, 2);
+}
