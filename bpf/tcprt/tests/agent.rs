@@ -443,3 +443,42 @@ fn root_http_is_told_with_path_and_status() {
         "{told:?}"
     );
 }
+
+#[test]
+fn root_an_agent_that_is_killed_leaves_nothing_and_a_kept_log_goes_on() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let gone = |programs: &BTreeSet<u32>| {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !programs.is_disjoint(&loaded()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(50));
+        }
+        programs.is_disjoint(&loaded())
+    };
+    let agent = Agent::start(&["--lport", &port]);
+    let programs = agent.programs();
+    agent.end(rustix::process::Signal::KILL);
+    assert!(!programs.is_empty() && gone(&programs), "{programs:?}");
+
+    let pins = "/sys/fs/bpf/tcprt-killed";
+    if std::fs::create_dir_all(pins).is_err() {
+        return skip("needs a BPF file system");
+    }
+    let args = ["--lport", &port, "--keep", "--pins", pins, "--format", "v6"];
+    let agent = Agent::start(&args);
+    ask(server, &["/1"]);
+    agent.end(rustix::process::Signal::KILL);
+    // nobody listens, and then somebody does again, who does not load it anew
+    ask(server, &["/2"]);
+    let agent = Agent::start(&args);
+    assert!(agent.said.contains("not loaded"), "{}", agent.said);
+    ask(server, &["/3"]);
+    let ran = agent.end(INT);
+    let told = |text: &str| records(text).iter().filter(|record| record.kind == Kind::Request).count();
+    let log = tcprt(&["log", "--pins", pins, "--format", "v6"]);
+    tcprt(&["stop", "--pins", pins]);
+    assert_eq!((told(&ran.stdout), told(&log.stdout)), (1, 3), "{ran:?} {log:?}");
+}
