@@ -193,22 +193,23 @@ mod tests {
     }
 
     #[test]
-    fn the_example_says_what_is_so_without_it() {
+    fn the_example_says_where_records_go_and_knows_all_keys() {
         let example = include_str!("../../../tcprt.yaml");
-        let (without, with) = (settings("", &[]).unwrap(), settings(example, &[]).unwrap());
+        let mut without = settings("", &[]).unwrap();
+        let with = settings(example, &[]).unwrap();
+        without.format = Format::V6;
+        (without.output, without.stats_output) = (with.output.clone(), with.stats_output.clone());
         assert_eq!(format!("{with:?}"), format!("{without:?}"));
-        // and with its comments removed each key is known
-        let all: String = example
-            .lines()
-            .filter_map(|line| line.strip_prefix('#'))
-            .filter(|line| {
-                line.split_once(':').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-            })
-            .map(|line| format!("{line}\n"))
-            .filter(|line| !line.starts_with("cgroup"))
-            .collect();
-        let with = settings(&all, &[]).unwrap();
+        assert_eq!(with.output.as_deref(), Some(Path::new("/var/log/tcprt/tcprt.log")));
+        // each key that it shows is known; a control group goes without a container
+        let is_key = |line: &&str| {
+            let key = line.split_once(':').map_or("", |(key, _)| key);
+            !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && key != "cgroup"
+        };
+        let all = example.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(is_key);
+        let all: String = all.map(|line| format!("{line}\n")).collect();
         assert_eq!(all.lines().count(), 16, "{all}");
+        let with = settings(&all, &[]).unwrap();
         assert_eq!(ports::text(&with.filters.lport[0]), "80,443,8000-8999");
         assert_eq!(with.min_total, Duration::from_millis(10));
     }
