@@ -138,7 +138,7 @@ static __always_inline void write_exchange(struct tcprt_event *event, const stru
 	if (mode != TCPRT_HTTP_ONLY || event->kind == 'E')
 		return;
 	event->status = exchange->status;
-	if (exchange->newest - exchange->current >= TEXTS)
+	if (text->number != exchange->current)
 		return;
 	event->request_length = text->length;
 	__builtin_memcpy(event->request, text->bytes, sizeof(event->request));

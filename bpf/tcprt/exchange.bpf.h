@@ -18,6 +18,8 @@ struct request {
 };
 
 struct request_text {
+	/* Of the request. */
+	__u32 number;
 	__u32 length;
 	/* Behind what is kept, room for what is read at a time. */
 	char bytes[128 + TCPRT_REQUEST];

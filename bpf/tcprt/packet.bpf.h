@@ -174,6 +174,15 @@ static __always_inline void payload_goes(const struct hook *hook, struct connect
 /* The connection is over. */
 static __always_inline void end_of(struct hook *hook, struct connection *connection, __u32 unsent)
 {
+	__u32 expected = hook->tcp->rcv_nxt, missed = connection->received - expected;
+
+	/* behind a gap that was never filled */
+	if (after(connection->received, expected)) {
+		connection->received -= missed;
+		connection->received_bytes -= missed;
+		if (connection->task_received_bytes >= missed)
+			connection->task_received_bytes -= missed;
+	}
 	if (hook->exchange) {
 		release_held(connection, hook->exchange);
 		unanswered(hook, connection);
@@ -187,6 +196,25 @@ static __always_inline void end_of(struct hook *hook, struct connection *connect
 /* The greatest window of TCP (RFC 7323, 2.3): a number farther ahead is none of this connection. */
 #define LARGEST_WINDOW (1U << 30)
 
+/*
+ * Whether a segment that leaves a gap begins inside of the window that the peer was told of: else TCP drops it
+ * (tcp_sequence(), net/ipv4/tcp_input.c). Before 5.9, where these programs cannot read it: inside of the largest that there is.
+ */
+static __always_inline bool is_in_window(const struct hook *hook, const struct segment *segment)
+{
+	__u32 expected = hook->tcp->rcv_nxt, end = expected + LARGEST_WINDOW;
+	struct tcp_sock *tp;
+
+	if (!after(segment->start, expected))
+		return 1;
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_tcp_sock)) {
+		tp = bpf_skc_to_tcp_sock(hook->socket);
+		if (tp)
+			end = tp->rcv_wup + tp->rcv_wnd;
+	}
+	return !after(segment->start, end);
+}
+
 static __always_inline void come(const struct hook *hook, struct connection *connection, const struct segment *segment,
 				 struct __sk_buff *skb)
 {
@@ -195,7 +223,7 @@ static __always_inline void come(const struct hook *hook, struct connection *con
 	if (segment->flags & TCP_FLAG_ACK && !after(segment->acknowledges, connection->sent + 1))
 		on_ack(hook, connection, segment->acknowledges);
 	/* nor what the kernel has already */
-	if (segment->end - expected > LARGEST_WINDOW)
+	if (segment->end - expected > LARGEST_WINDOW || !is_in_window(hook, segment))
 		return;
 	if (segment->end != segment->start && segment->end != expected) {
 		bool reordered = after(segment->start, connection->received);

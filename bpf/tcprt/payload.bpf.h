@@ -114,10 +114,15 @@ static __always_inline void note_text(struct __sk_buff *skb, struct exchange *ex
 	struct request_text *text = &exchange->texts[exchange->newest & (TEXTS - 1)];
 	__u64 length = piece.end - piece.at, have;
 
-	if (is_begin)
+	/* its place is that of one that is still needed */
+	if (exchange->newest - exchange->current >= TEXTS)
+		return;
+	if (is_begin) {
+		text->number = exchange->newest;
 		text->length = 0;
+	}
 	have = text->length;
-	if (have >= TCPRT_REQUEST || !length)
+	if (text->number != exchange->newest || have >= TCPRT_REQUEST || !length)
 		return;
 	if (length > TCPRT_REQUEST)
 		length = TCPRT_REQUEST;

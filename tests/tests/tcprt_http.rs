@@ -145,10 +145,15 @@ fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// Whether this is the emulated machine of `cargo xtask vm`.
+fn is_emulated() -> bool {
+    std::env::var_os("LCC_TCPRT").is_some()
+}
+
 /// The most that sleeping for so long may take: a tenth more than was asked for, and 5 ms for the machine; an emulated one has
 /// 50.
 fn at_most(time: Duration) -> u64 {
-    let machine = if std::env::var_os("LCC_TCPRT").is_some() { 50_000 } else { 5_000 };
+    let machine = if is_emulated() { 50_000 } else { 5_000 };
     time.as_micros() as u64 * 11 / 10 + machine
 }
 
@@ -185,13 +190,15 @@ fn root_served_requests_are_measured_on_both_sides() {
                 assert_eq!((event.local, event.peer, event.task), (server, client, number));
                 assert_eq!((event.received_bytes, event.sent_bytes), (request, response));
                 assert!(event.start_ns > started && event.start_ns < now_ns());
-                assert!(!event.joined && !event.reordered && event.retransmissions == 0, "{event:?}");
+                assert!(!event.joined && !event.reordered, "{event:?}");
+                // an emulated machine is slow enough for TCP to probe
+                assert!(event.retransmissions == 0 || is_emulated(), "{event:?}");
             }
             for (number, event) in (1..).zip(of_kind(&events, Kind::Peer)) {
                 check_times(&event);
                 assert_eq!((event.local, event.peer, event.task), (client, server, number));
                 assert_eq!((event.sent_bytes, event.received_bytes), (request, response));
-                assert!(!event.joined && event.retransmissions == 0, "{event:?}");
+                assert!(!event.joined && (event.retransmissions == 0 || is_emulated()), "{event:?}");
             }
             let ends = of_kind(&events, Kind::End);
             assert_eq!((of_kind(&events, Kind::Request).len(), ends.len()), (3, 1), "{events:#?}");

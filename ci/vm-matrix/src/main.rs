@@ -1,9 +1,11 @@
-//! The first and only process of a virtual machine: for each object in `/objects` it holds the plan against what the kernel
-//! does, and prints one line of JSON on the serial console, behind [`MARK`]. Then the machine is switched off.
+//! The first process of a virtual machine: for each object in `/objects` it holds the plan against what the kernel does, and runs
+//! each program of tests in `/tests`; it prints one line of JSON for each on the serial console, behind [`MARK`]. Then the machine is
+//! switched off.
 //!
 //! `cargo xtask vm` builds it statically, puts it into an initramfs as `/init`, and reads the lines.
 
 use std::ffi::CStr;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,7 +17,7 @@ use rustix::mount::{MountFlags, mount};
 const MARK: &str = "@lcc ";
 
 /// File systems that loading and attaching need: kind, and where.
-const MOUNTS: [(&str, &str); 7] = [
+const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
@@ -23,6 +25,7 @@ const MOUNTS: [(&str, &str); 7] = [
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
     ("cgroup2", "/sys/fs/cgroup"),
+    ("tmpfs", "/tmp"),
 ];
 
 fn main() {
@@ -36,7 +39,7 @@ fn main() {
             println!("vm-guest: mounting {kind}: {error}");
         }
     }
-    if let Err(error) = verify() {
+    if let Err(error) = verify().and_then(|()| test()) {
         println!("{MARK}{}", serde_json::json!({ "error": format!("{error:#}") }));
     }
     println!("{MARK}{}", serde_json::json!({ "done": true }));
@@ -66,4 +69,36 @@ fn verify() -> Result<()> {
         println!("{MARK}{line}");
     }
     Ok(())
+}
+
+/// Runs the tests, if there are any; their output goes to the console too.
+fn test() -> Result<()> {
+    let Ok(entries) = std::fs::read_dir("/tests") else { return Ok(()) };
+    loopback_up().context("lo")?;
+    let mut tests: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    tests.sort();
+    for path in tests {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut command = std::process::Command::new(&path);
+        command.args(["--test-threads=1"]).env("LCC_TCPRT", "/tests/objects");
+        let ended = command.status().with_context(|| name.clone())?;
+        println!("{MARK}{}", serde_json::json!({ "tests": name, "passed": ended.success() }));
+    }
+    Ok(())
+}
+
+/// Switches the loopback device on, as `ip link set lo up` does.
+fn loopback_up() -> std::io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the descriptor is open, and the request is of this call's type.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }

@@ -11,14 +11,11 @@ use std::time::{Duration, Instant};
 /// What a result begins with: `MARK` of `vm-guest`.
 const MARK: &str = "@lcc ";
 
-/// The slowest kernel takes a sixth of this.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// Boots a kernel and gives the results that the guest prints. The console goes to `log`.
+/// Boots a kernel and gives the results that the guest prints. The console goes to `log`. It may take as long as `limit`.
 ///
 /// # Errors
 /// qemu cannot be started, the machine stops or hangs before the guest is done, or the guest says that it failed.
-pub(super) fn boot(vmlinuz: &Path, initramfs: &Path, log: &Path) -> Result<Vec<Value>> {
+pub(super) fn boot(vmlinuz: &Path, initramfs: &Path, log: &Path, limit: Duration) -> Result<Vec<Value>> {
     let mut qemu = process::command("qemu-system-x86_64", Path::new("/"));
     qemu.args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "1024"]);
     qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
@@ -39,7 +36,7 @@ pub(super) fn boot(vmlinuz: &Path, initramfs: &Path, log: &Path) -> Result<Vec<V
     let begin = Instant::now();
     let (mut results, mut done, mut last) = (Vec::new(), false, String::new());
     let ended = loop {
-        let left = LIMIT.saturating_sub(begin.elapsed());
+        let left = limit.saturating_sub(begin.elapsed());
         let line = match receiver.recv_timeout(left) {
             Ok(line) => line,
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break true,
