@@ -49,7 +49,8 @@ struct connection {
 	__u32 received;
 	__u32 sent;
 	__u32 acknowledged;
-	/* Of what is sent, behind the last byte that is part of a task. */
+	/* Of what is received, and sent: behind the last byte that is part of a task. */
+	__u32 task_received;
 	__u32 task_sent;
 	/* tcp_sock.total_retrans when the connection was first seen, and when the task's sending began. */
 	__u32 opened_retransmissions;
@@ -75,7 +76,7 @@ struct connection {
 	/* Whose socket it is is known; it is not of those that are asked for. */
 	bool identified;
 	bool unwanted;
-	__u8 unused[6];
+	__u8 unused[2];
 };
 
 LCC_LOG(events, tcprt_event, 8192);
@@ -234,6 +235,7 @@ static __always_inline void count_received(struct connection *connection, __u32 
 	connection->received_bytes += end - connection->received;
 	connection->task_received_bytes += end - connection->received;
 	connection->received = end;
+	connection->task_received = end;
 }
 
 /* Data up to `end` came. */

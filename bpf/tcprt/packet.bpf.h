@@ -174,15 +174,15 @@ static __always_inline void payload_goes(const struct hook *hook, struct connect
 /* The connection is over. */
 static __always_inline void end_of(struct hook *hook, struct connection *connection, __u32 unsent)
 {
-	__u32 expected = hook->tcp->rcv_nxt, missed = connection->received - expected;
+	__u32 expected = hook->tcp->rcv_nxt;
 
-	/* behind a gap that was never filled */
+	/* behind a gap that was never filled, or after the side itself had closed */
 	if (after(connection->received, expected)) {
-		connection->received -= missed;
-		connection->received_bytes -= missed;
-		if (connection->task_received_bytes >= missed)
-			connection->task_received_bytes -= missed;
+		connection->received_bytes -= connection->received - expected;
+		connection->received = expected;
 	}
+	if (connection->task_received_bytes && after(connection->task_received, expected))
+		connection->task_received_bytes -= connection->task_received - expected;
 	if (hook->exchange) {
 		release_held(connection, hook->exchange);
 		unanswered(hook, connection);

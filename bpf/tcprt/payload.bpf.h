@@ -137,7 +137,7 @@ static __always_inline void note_text(struct __sk_buff *skb, struct exchange *ex
 
 /* Part of a request, of a whole one, or of several at once. */
 static __always_inline void request_data(const struct hook *hook, struct connection *connection, struct __sk_buff *skb,
-					 struct piece piece, bool is_begin)
+					 struct piece piece, bool is_begin, __u32 behind)
 {
 	struct exchange *exchange = hook->exchange;
 	__u32 bytes = piece.end - piece.at;
@@ -168,10 +168,12 @@ static __always_inline void request_data(const struct hook *hook, struct connect
 	}
 	if (connection->phase == PHASE_REQUEST)
 		connection->request_end_ns = hook->now;
-	if (connection->role == ROLE_SERVER)
+	if (connection->role == ROLE_SERVER) {
 		connection->task_received_bytes += bytes;
-	else
+		connection->task_received = behind;
+	} else {
 		connection->task_sent_bytes += bytes;
+	}
 }
 
 /* The next request that waits is the one that is answered now. */
@@ -194,7 +196,7 @@ static __always_inline void next_request(const struct hook *hook, struct connect
 
 /* Part of a response, or a whole one. */
 static __always_inline void response_data(const struct hook *hook, struct connection *connection, __u32 bytes,
-					  __u32 status, __u32 sent)
+					  __u32 status, __u32 behind)
 {
 	struct exchange *exchange = hook->exchange;
 	bool is_server = connection->role == ROLE_SERVER;
@@ -221,9 +223,10 @@ static __always_inline void response_data(const struct hook *hook, struct connec
 		exchange->status = status;
 	if (is_server) {
 		connection->task_sent_bytes += bytes;
-		connection->task_sent = sent;
+		connection->task_sent = behind;
 	} else {
 		connection->task_received_bytes += bytes;
+		connection->task_received = behind;
 		if (connection->phase == PHASE_RESPONSE)
 			connection->response_end_ns = hook->now;
 	}
@@ -255,8 +258,8 @@ enum {
 	STATUS_SHIFT = 16,
 };
 
-/* Takes a part of HTTP's data: of one request, or of one response. `sent`: the sequence number behind it. */
-__attribute__((noinline)) int take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 how, __u32 sent)
+/* Takes a part of HTTP's data: of one request, or of one response. `behind`: the sequence number behind it. */
+__attribute__((noinline)) int take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 how, __u32 behind)
 {
 	struct piece piece = { .at = at, .end = end };
 	struct hook hook = { .is_typed = 1 };
@@ -278,9 +281,9 @@ __attribute__((noinline)) int take_part(struct __sk_buff *skb, __u32 at, __u32 e
 	if (!(how & IS_REQUEST))
 		complete_status(skb, hook.exchange, piece, how >> STATUS_SHIFT);
 	if (how & IS_REQUEST)
-		request_data(&hook, connection, skb, piece, how & IS_BEGIN);
+		request_data(&hook, connection, skb, piece, how & IS_BEGIN, behind);
 	else
-		response_data(&hook, connection, end - at, how >> STATUS_SHIFT, sent);
+		response_data(&hook, connection, end - at, how >> STATUS_SHIFT, behind);
 	return 0;
 }
 

@@ -138,6 +138,14 @@ fn root_pipelined_requests_are_each_told() {
 }
 
 #[test]
+fn root_of_many_that_wait_the_first_ones_texts_are_kept() {
+    let (requests, answers) = (GET_A.repeat(10), OK.repeat(10));
+    let told = |line| (line, 200, GET_A.len(), OK.len());
+    let tasks: Vec<_> = (0..10).map(|number| told(if number < 4 { "GET /a HTTP/1.1" } else { "" })).collect();
+    check(&[Client(&requests), Server(&answers)], &tasks);
+}
+
+#[test]
 fn root_bodies_are_their_messages() {
     let post = b"POST /c HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
     let chunked = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n";

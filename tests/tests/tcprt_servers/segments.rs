@@ -201,7 +201,6 @@ fn root_data_that_comes_again_overlaps_or_is_late_counts_once() {
 }
 
 #[test]
-#[ignore = "at control groups, what is behind a gap counts before the gap is filled"]
 fn root_a_gap_that_stays_is_no_data() {
     let _alone = alone();
     let first = REQUEST as usize / 4;
@@ -219,7 +218,6 @@ fn root_a_gap_that_stays_is_no_data() {
 }
 
 #[test]
-#[ignore = "at control groups, a segment is seen before TCP finds it outside of its window"]
 fn root_data_outside_of_the_window_is_none() {
     let _alone = alone();
     let events = told(1, Duration::ZERO, |wire| {
