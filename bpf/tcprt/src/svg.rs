@@ -31,12 +31,13 @@ fn begin(width: u32, height: u32, title: &str, more_style: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\">\n<title>{title}</title>\n<style>\n\
-         svg{{background:#fff;--ink:#1a1a1a;--faint:#d8d8d8;--up:#1f77b4;--process:#d95f02;--down:#2a9d5c;--heat:#08306b}}\n\
-         @media(prefers-color-scheme:dark){{svg{{background:#16181c;--ink:#e6e6e6;--faint:#3a3d44;--up:#6baed6;\
-         --process:#fd9a4a;--down:#74c69d;--heat:#ffd166}}}}\n\
-         text{{font:12px sans-serif;fill:var(--ink)}}\n.r{{text-anchor:end}}.m{{text-anchor:middle}}.h{{font-size:14px}}\n\
-         .g{{stroke:var(--faint);stroke-width:1}}\n.u{{fill:var(--up)}}.p{{fill:var(--process)}}.d{{fill:var(--down)}}\n\
-         {more_style}</style>\n<text class=\"h\" x=\"12\" y=\"20\">{title}</text>\n"
+         text{{font:12px sans-serif;fill:#1a1a1a}}\n.r{{text-anchor:end}}.m{{text-anchor:middle}}.h{{font-size:14px}}\n\
+         .b{{fill:#fff}}.g{{stroke:#d8d8d8;stroke-width:1}}\n\
+         .u{{fill:#1f77b4}}.p{{fill:#d95f02}}.d{{fill:#2a9d5c}}.c{{fill:#08306b}}\n\
+         @media(prefers-color-scheme:dark){{text{{fill:#e6e6e6}}.b{{fill:#16181c}}.g{{stroke:#3a3d44}}\
+         .u{{fill:#6baed6}}.p{{fill:#fd9a4a}}.d{{fill:#74c69d}}.c{{fill:#ffd166}}}}\n\
+         {more_style}</style>\n<rect class=\"b\" width=\"{width}\" height=\"{height}\"/>\n\
+         <text class=\"h\" x=\"12\" y=\"20\">{title}</text>\n"
     )
 }
 

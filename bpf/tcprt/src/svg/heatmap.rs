@@ -44,11 +44,11 @@ impl HeatMap {
         let low = row(self.values.iter().map(|(_, micros)| *micros).min().unwrap_or(1));
         let high = row(self.values.iter().map(|(_, micros)| *micros).max().unwrap_or(1)).max(low + 11);
         let rows = high - low + 1;
-        let (width, plot) = (LEFT + COLUMNS as u32 * CELL + 24, rows as u32 * CELL * 2);
+        let (width, plot) = (LEFT + COLUMNS as u32 * CELL + 50, rows as u32 * CELL * 2);
         let height = TOP + plot + 60;
         let shades: String =
             (1..=SHADES).map(|shade| format!(".h{shade}{{fill-opacity:{}}}", opacity(shade))).collect();
-        let mut out = begin(width, height, &title, &format!(".c{{fill:var(--heat)}}{shades}\n"));
+        let mut out = begin(width, height, &title, &(shades + "\n"));
         let bottom = TOP + plot;
         for (number, micros) in (low..=high + 1).map(|number| (number, micros_of(number))) {
             // at powers of ten
@@ -85,12 +85,12 @@ impl HeatMap {
         }
         let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{}\">tasks in a cell:</text>", bottom + 46);
         for shade in 1..=SHADES {
-            let x = LEFT + 60 + shade * 52;
-            let y = bottom + 36;
-            let _ = writeln!(out, "<rect class=\"c h{shade}\" x=\"{x}\" y=\"{y}\" width=\"12\" height=\"12\"/>");
             let text = (1..=most).filter(|_| most <= 64).find(|&number| self::shade(number, most) == shade);
             let least = text.unwrap_or_else(|| least_of(shade, most));
+            // few tasks do not need all shades
             if self::shade(least, most) == shade {
+                let (x, y) = (LEFT + 60 + shade * 52, bottom + 36);
+                let _ = writeln!(out, "<rect class=\"c h{shade}\" x=\"{x}\" y=\"{y}\" width=\"12\" height=\"12\"/>");
                 let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{least}</text>", x + 15, bottom + 46);
             }
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::{begin, escaped, time_marks};
 use crate::record::{Record, Side};
-use crate::units;
+use crate::{Kind, units};
 
 const WIDTH: u64 = 1000;
 const LEFT: u32 = 340;
@@ -49,7 +49,11 @@ impl Timeline {
             return;
         }
         self.taken += 1;
-        let parts = [record.upload_us(), record.process_us(), record.download_us()];
+        let mut parts = [record.upload_us(), record.process_us(), record.download_us()];
+        if record.kind == Kind::ClosedWhileReceiving {
+            // all of it was waiting for more of the request
+            parts[0] = record.total_us;
+        }
         let [upload, process, download] = parts.map(units::micros);
         let mut text =
             format!("{} task {}, {}: ", record.kind.letter(), record.task, units::date_time(record.start_us));
@@ -81,8 +85,8 @@ impl Timeline {
         };
         let title = format!("{title}: {} tasks of {} connections{left_out}", self.taken, rows.len());
         let bottom = TOP + rows.len() as u32 * ROW;
-        let (width, height) = (LEFT + WIDTH as u32 + 24, bottom + 36);
-        let mut out = begin(width, height, &title, "rect{stroke-width:0}\n");
+        let (width, height) = (LEFT + WIDTH as u32 + 50, bottom + 36);
+        let mut out = begin(width, height, &title, "");
         for (number, (class, text)) in [("u", "upload"), ("p", "process"), ("d", "download")].into_iter().enumerate() {
             let x = LEFT + number as u32 * 110;
             let _ = writeln!(out, "<rect class=\"{class}\" x=\"{x}\" y=\"32\" width=\"12\" height=\"12\"/>");
