@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::hosts::{Agent, meanwhile, parse, two};
 
-/// An outlier takes so many microseconds; what is put in takes longer.
-const LATE: &str = "25000";
+/// An outlier takes so many microseconds; what is put in takes longer, and what a busy machine does by itself seldom does.
+const LATE: &str = "100000";
 
 /// The outliers of a run, against where they should be blamed on.
 #[track_caller]
@@ -25,6 +25,11 @@ fn check(json: &str, expected: &[&str]) {
     let all: u64 = blamed.iter().map(number).sum();
     let is_it = |stage: &&Value| expected.iter().any(|name| stage["delay"] == **name);
     let right: u64 = blamed.iter().filter(is_it).map(number).sum();
+    // on top of some processes a sandbox runs no BPF programs (docs/pingtrace.md): of such a probe a point is missing
+    let is_blind = |stage: &&Value| ["unseen", "beyond"].iter().any(|name| stage["delay"] == **name);
+    let blind: u64 = blamed.iter().filter(is_blind).map(number).sum();
+    assert!(blind * 10 <= all, "{blind} of {all} outliers lack a point: {blamed:?}");
+    let all = all - blind;
     assert!(all >= 8, "{all} outliers: {stat}");
     assert!(right * 100 >= all * 95, "{right} of {all} outliers: {blamed:?}");
     eprintln!("{right} of {all} outliers are blamed on {expected:?}");
@@ -34,19 +39,19 @@ fn pass() -> impl FnMut(&mut Vec<u8>) -> Vec<Duration> + Send {
     |_| vec![Duration::ZERO]
 }
 
-/// Now and then an ICMP packet takes 60 ms.
+/// Now and then an ICMP packet takes 150 ms.
 fn now_and_then() -> impl FnMut(&mut Vec<u8>) -> Vec<Duration> + Send {
     let mut number = 0;
     move |packet| {
         // of a server's two replies, the first
         let is_second = packet.len() > 32 && packet[31] == 1;
         number += u32::from(!is_second);
-        vec![Duration::from_millis(if !is_second && number % 8 == 0 { 60 } else { 0 })]
+        vec![Duration::from_millis(if !is_second && number % 8 == 0 { 150 } else { 0 })]
     }
 }
 
 fn args<'a>(to: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["-c", to, "-C", "120", "-i", "10000", "-o", "json", "-m", LATE], more].concat()
+    [&["-c", to, "-t", "6", "-i", "10000", "-o", "json", "-m", LATE], more].concat()
 }
 
 #[test]
@@ -63,7 +68,7 @@ fn root_a_slow_link_is_blamed_by_direction() {
     check(&Agent::start(&left, &args(&to, &[])).rest().0, &["l_rx_wire", "l_rx_inlink"]);
 }
 
-/// Datagrams that nobody reads fill the queue for 50 ms and more.
+/// Datagrams that nobody reads fill the queue for 170 ms.
 fn fill(from: &Namespace, bytes: usize, times: u32) {
     from.inside(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
@@ -75,7 +80,7 @@ fn fill(from: &Namespace, bytes: usize, times: u32) {
 }
 
 fn slow_queue(at: &Namespace) -> bool {
-    let args = ["qdisc", "replace", "dev", DEVICE, "root", "tbf", "rate", "2mbit", "burst", "2000", "limit", "60000"];
+    let args = ["qdisc", "replace", "dev", DEVICE, "root", "tbf", "rate", "1mbit", "burst", "2000", "limit", "60000"];
     at.inside(|| Command::new("tc").args(args).stderr(Stdio::null()).status().is_ok_and(|status| status.success()))
 }
 
@@ -90,7 +95,7 @@ fn root_a_full_qdisc_is_blamed() {
     let to = RIGHT_V4.to_string();
     let mut client = Agent::start(&left, &args(&to, &["-i", "20000"]));
     // the output is small enough for a pipe
-    meanwhile(&mut client, Duration::from_millis(220), |_| fill(&left, 1400, 16));
+    meanwhile(&mut client, Duration::from_millis(400), |_| fill(&left, 1400, 16));
     check(&client.rest().0, &["l_tx_qdisc"]);
 }
 
@@ -102,16 +107,16 @@ fn root_a_stopped_receiver_is_blamed() {
     let _wire = Impairer::with(&left, &right, pass(), slow);
     let _server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
-    let mut client = Agent::start(&left, &args(&to, &["-i", "1000", "-C", "300"]));
+    let mut client = Agent::start(&left, &args(&to, &["-i", "1000"]));
     let pid = client.pid();
     let signal = |signal| {
         let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process");
         // it may just have ended
         let _ = rustix::process::kill_process(pid, signal);
     };
-    meanwhile(&mut client, Duration::from_millis(140), |_| {
+    meanwhile(&mut client, Duration::from_millis(330), |_| {
         signal(Signal::STOP);
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(150));
         signal(Signal::CONT);
     });
     check(&client.rest().0, &["l_rx_task", "l_rx_task_waking", "l_rx_task_queue"]);
@@ -124,22 +129,22 @@ fn root_a_stopped_server_is_blamed() {
     let server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
     for protocol in ["udp", "tcp"] {
-        let mut client = Agent::start(&left, &args(&to, &["--proto", protocol, "-C", "200"]));
-        meanwhile(&mut client, Duration::from_millis(140), |_| {
+        let mut client = Agent::start(&left, &args(&to, &["--proto", protocol]));
+        meanwhile(&mut client, Duration::from_millis(330), |_| {
             server.signal(Signal::STOP);
-            std::thread::sleep(Duration::from_millis(60));
+            std::thread::sleep(Duration::from_millis(150));
             server.signal(Signal::CONT);
         });
         check(&client.rest().0, &["r_task"]);
     }
 }
 
-/// A process of the highest priority on one processor, for 50 ms of each 150.
+/// A process of the highest priority on one processor, for 150 ms of each 400.
 struct Hog(Child);
 
 impl Hog {
     fn new(cpu: usize) -> Option<Hog> {
-        let burn = "import time\nwhile 1:\n b=time.monotonic()+.05\n while time.monotonic()<b: pass\n time.sleep(.1)";
+        let burn = "import time\nwhile 1:\n b=time.monotonic()+.15\n while time.monotonic()<b: pass\n time.sleep(.25)";
         let mut command = Command::new("chrt");
         command.args(["-f", "80", "python3", "-c", burn]).stdout(Stdio::null()).stderr(Stdio::null());
         let started = std::thread::scope(|scope| {
@@ -189,7 +194,7 @@ fn root_a_hog_of_higher_priority_is_blamed_on_the_run_queue() {
     let client = std::thread::scope(|scope| {
         let start = scope.spawn(|| {
             pin(1);
-            Agent::start(&left, &args(&to, &["-C", "200", "-i", "1000"]))
+            Agent::start(&left, &args(&to, &["-i", "1000"]))
         });
         start.join().expect("a thread")
     });
