@@ -73,3 +73,33 @@ fn root_tcp_probes_survive_loss() {
     assert_eq!((status, count(&stat, "garbage_num"), count(&stat, "wrong_seq_num")), (0, 0, 0), "{stat}");
     assert!(count(&stat, "reply_num") >= 15, "{stat}");
 }
+
+#[test]
+fn root_a_server_that_is_killed_and_started_again_costs_what_is_counted() {
+    let Some((left, right)) = two() else { return };
+    let _wire =
+        Impairer::with(&left, &right, |_: &mut Vec<u8>| vec![Duration::ZERO], |_: &mut Vec<u8>| vec![Duration::ZERO]);
+    let to = RIGHT_V4.to_string();
+    for protocol in ["icmp", "udp", "tcp"] {
+        let server = Agent::server(&right, &[]);
+        let args = ["-c", &to, "--proto", protocol, "-C", "60", "-i", "50000", "-o", "json", "--mode", "compact"];
+        let client = Agent::start(&left, &args);
+        // some probes are answered before, and some after
+        let before: Vec<String> = (0..10).map(|_| client.line()).collect();
+        server.signal(rustix::process::Signal::KILL);
+        server.rest();
+        std::thread::sleep(Duration::from_millis(300));
+        let _server = Agent::server(&right, &[]);
+        let (json, status) = client.rest();
+        let (probes, stat) = parse(&json);
+        let [sent, answered, lost, errors] =
+            ["send_num", "reply_num", "lost_num", "send_error_num"].map(|name| count(&stat, name));
+        assert_eq!((status, sent + errors, answered + lost), (0, 60, sent), "{protocol}: {stat}");
+        assert_eq!(before.len() + probes.len(), answered as usize, "{protocol}: {stat}");
+        assert!(lost + errors < 12 && probes.len() > 30, "{protocol}: {stat}");
+        // the kernel answers echoes also while nobody is there to tell its times
+        assert!(protocol != "icmp" || lost + errors == 0, "{stat}");
+        let last = probes.last().expect("a probe");
+        assert!(crate::hosts::delay(last, "r_merged_kern") >= 0, "{protocol}: {last}");
+    }
+}
