@@ -33,25 +33,10 @@ fn agent() -> Option<Vec<u8>> {
         skip("needs root, and a kernel with BTF of its own");
         return None;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("agent.o");
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
-    clang.arg(format!("-DFILE=\"{}\"", std::env::current_exe().unwrap().display()));
-    clang.arg(match std::env::consts::ARCH {
-        "aarch64" => "-DARGUMENT=0",
-        _ => "-DARGUMENT=14",
-    });
-    clang.arg("-I").arg(crate_folder.join("../bpf")).arg("-c").arg(crate_folder.join("tests/fixtures/agent.bpf.c"));
-    match clang.arg("-o").arg(&out).status() {
-        Ok(status) => assert!(status.success(), "clang does not compile the agent"),
-        Err(error) => {
-            skip(&format!("clang: {error}"));
-            return None;
-        }
-    }
-    Some(std::fs::read(out).unwrap())
+    let file = format!("-DFILE=\"{}\"", std::env::current_exe().unwrap().display());
+    let argument = if cfg!(target_arch = "aarch64") { "-DARGUMENT=0" } else { "-DARGUMENT=14" };
+    let arguments = ["-I", "../bpf", &file, argument];
+    compile::for_test(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new("tests/fixtures/agent.bpf.c"), &arguments)
 }
 
 /// The kernel's types with another name in the place of one: an older kernel, as the object sees it.

@@ -1,7 +1,6 @@
 //! Which BTF is taken, on a file system made for the test.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use btf::Btf;
 use btf::core_relo::Target;
@@ -11,21 +10,8 @@ use pack::{Builder, Entry, Hash, KernelId};
 use plan::KernelFacts;
 
 /// Compiles a source of the crate's or its neighbour's fixtures.
-fn compile(source: &str) -> Option<Vec<u8>> {
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11"]).arg("-I").arg(crate_folder.join("../bpf"));
-    match clang.arg("-c").arg(crate_folder.join(source)).arg("-o").arg(&out).status() {
-        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
-        Err(error) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "clang: {error}");
-            eprintln!("skipped: clang: {error}");
-            return None;
-        }
-    }
-    Some(std::fs::read(out).unwrap())
+fn compiled(source: &str) -> Option<Vec<u8>> {
+    compile::for_test(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new(source), &["-I", "../bpf"])
 }
 
 /// An object, and minimal BTF of a kernel: for it, and for another object.
@@ -37,9 +23,9 @@ struct Fixture {
 }
 
 fn fixture() -> Option<Fixture> {
-    let object = compile("lcc-load/tests/fixtures/mixed.bpf.c")?;
-    let other = compile("plan/tests/fixtures/programs.bpf.c")?;
-    let kernel = compile("plan/tests/fixtures/kernel.c")?;
+    let object = compiled("lcc-load/tests/fixtures/mixed.bpf.c")?;
+    let other = compiled("plan/tests/fixtures/programs.bpf.c")?;
+    let kernel = compiled("plan/tests/fixtures/kernel.c")?;
     let types = Btf::parse(btf::elf::btf_section(&kernel).unwrap().unwrap().btf).unwrap();
     let minimal = |object: &[u8]| {
         let object = ObjectFile::parse("o", object).unwrap();

@@ -30,15 +30,5 @@ pub fn project() -> PathBuf {
 
 /// Compiles a BPF source, given by its path from the checkout's root. `None`, said, where there is no clang.
 pub fn compile(source: &str) -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let out = folder.path().join("object.o");
-    match compile::object(&project(), Path::new(source), &out, &[]) {
-        Ok(()) => {}
-        Err(error) if error.is_missing() => {
-            skip(&error.to_string());
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    }
-    Some(std::fs::read(out).expect("the object"))
+    compile::for_test(&project(), Path::new(source), &[])
 }

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Arguments of each compilation; -Wno-unused-parameter, as libbpf's `BPF_PROG` gives every program a `ctx`, used or not; the
 /// checkout's root is the working folder, so that no path of one machine gets into BTF's line information.
@@ -120,6 +121,30 @@ pub fn for_build_script(source: &str) {
             println!("cargo::error={line}");
         }
         std::process::exit(1);
+    }
+}
+
+/// For tests: the object's bytes. `None`, said on standard error, where clang is not installed. As [`object`] else: with `root` a
+/// folder of fixtures, names in the types' lines are from there on, and `arguments` say where the shared headers are.
+///
+/// # Panics
+/// Where it cannot be compiled; and where clang is not installed, and `CI=true`.
+pub fn for_test(root: &Path, source: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("lcc-bpf-{}-{number}.o", std::process::id()));
+    match object(root, source, &path, arguments) {
+        Ok(()) => {
+            let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let _ = std::fs::remove_file(path);
+            Some(bytes)
+        }
+        Err(error) if error.is_missing() => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
     }
 }
 

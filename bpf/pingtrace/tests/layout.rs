@@ -2,7 +2,6 @@
 
 use std::mem::{align_of, offset_of, size_of};
 use std::path::Path;
-use std::process::Command;
 
 use btf::layout::Layout;
 use btf::object_file::ObjectFile;
@@ -11,20 +10,11 @@ use pingtrace::{Config, Event, Key, Kind, Packet, Role};
 
 /// The object; `None` where there is no compiler.
 fn object() -> Option<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = tempfile::tempdir().expect("a folder");
-    let path = out.path().join("pingtrace.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-I"]).arg(folder.join(".."));
-    match clang.arg("-c").arg(folder.join("pingtrace.bpf.c")).arg("-o").arg(&path).status() {
-        Ok(status) => assert!(status.success(), "clang does not compile pingtrace.bpf.c"),
-        Err(error) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "clang: {error}");
-            eprintln!("skipped: clang: {error}");
-            return None;
-        }
-    }
-    Some(std::fs::read(path).expect("the object"))
+    compile::for_test(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        Path::new("bpf/pingtrace/pingtrace.bpf.c"),
+        &[],
+    )
 }
 
 type Members = Vec<(String, usize, usize)>;

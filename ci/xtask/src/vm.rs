@@ -125,12 +125,7 @@ fn default_objects() -> Result<Vec<PathBuf>> {
 pub(crate) fn zoo() -> Result<PathBuf> {
     let root = workspace::root()?;
     let zoo = workspace::create(workspace::target()?.join("vm"))?.join("zoo.bpf.o");
-    process::run(
-        process::command("clang", &root)
-            .args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-fdebug-compilation-dir=.", "-I", "bpf"])
-            .args(["-c", "loader/lcc-load/tests/fixtures/zoo.bpf.c", "-o"])
-            .arg(&zoo),
-    )?;
+    compile::object(&root, Path::new("loader/lcc-load/tests/fixtures/zoo.bpf.c"), &zoo, &[])?;
     Ok(zoo)
 }
 

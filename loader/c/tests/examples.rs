@@ -76,11 +76,9 @@ fn may_load() -> bool {
 
 fn object(folder: &Path) -> Option<PathBuf> {
     let out = folder.join("switches.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]);
-    clang.arg("-Wno-unused-parameter").arg("-I").arg(here().join("../../bpf"));
-    clang.arg("-c").arg(here().join("examples/switches.bpf.c")).arg("-o").arg(&out);
-    must(&mut clang).map(|_| out)
+    let object = compile::for_test(&here().join("../.."), Path::new("loader/c/examples/switches.bpf.c"), &[])?;
+    std::fs::write(&out, object).unwrap();
+    Some(out)
 }
 
 fn program(folder: &Path, arguments: &[&str], library: &Path) -> Option<PathBuf> {

@@ -26,20 +26,11 @@ fn may_load() -> bool {
 }
 
 /// Compiles a fixture into a folder.
-fn compile(folder: &Path, source: &str) -> Option<PathBuf> {
+fn compiled(folder: &Path, source: &str) -> Option<PathBuf> {
     let out = folder.join(source.replace(".bpf.c", ".bpf.o"));
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]);
-    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf"));
     // names of sources as the working folder has them
-    clang.current_dir(sources()).arg("-c").arg(source).arg("-o").arg(&out);
-    match clang.status() {
-        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
-        Err(error) => {
-            skip(&format!("clang: {error}"));
-            return None;
-        }
-    }
+    let object = compile::for_test(&sources(), Path::new(source), &["-I", "../../../../bpf"])?;
+    std::fs::write(&out, object).unwrap();
     Some(out)
 }
 
@@ -76,7 +67,7 @@ fn root_a_good_program_runs_whatever_becomes_of_the_others() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "mixed.bpf.c") else { return };
     let bytes = std::fs::read(object).unwrap();
     let facts = loader::probe(Path::new("/"));
     let places = Places { root: "/".into(), ..Places::default() };
@@ -103,7 +94,7 @@ fn root_nothing_is_left_behind() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "mixed.bpf.c") else { return };
     let run =
         Command::new(env!("CARGO_BIN_EXE_lcc-load")).args(["run", "--seconds", "0"]).arg(&object).output().unwrap();
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
@@ -118,7 +109,7 @@ fn errors_are_told_in_a_line() {
     std::fs::write(path("no.o"), "no object").unwrap();
     std::fs::write(path("cut.btf"), b"\x9f\xeb\x01\x00").unwrap();
     std::fs::write(path("facts.json"), "{\"version\": 1").unwrap();
-    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "mixed.bpf.c") else { return };
     let run = |args: &[&std::ffi::OsStr]| {
         let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).args(args).output().unwrap();
         let text = String::from_utf8(run.stderr).unwrap().replace(folder.path().to_str().unwrap(), ".");
@@ -142,7 +133,7 @@ fn root_custom_btf_serves_relocations() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "mixed.bpf.c") else { return };
     let copy = folder.path().join("copy.btf");
     std::fs::copy("/sys/kernel/btf/vmlinux", &copy).unwrap();
     let run = Command::new(env!("CARGO_BIN_EXE_lcc-load"))
@@ -164,7 +155,7 @@ fn root_the_kernel_does_as_predicted() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "zoo.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "zoo.bpf.c") else { return };
     let run = Command::new(env!("CARGO_BIN_EXE_lcc-load")).arg("verify").arg(&object).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
     assert_eq!(run.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&run.stderr));
@@ -181,7 +172,7 @@ fn root_without_rights_the_reason_is_named() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "zoo.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "zoo.bpf.c") else { return };
     // nobody may look into the target folder of some checkouts
     let program = folder.path().join("lcc-load");
     std::fs::copy(env!("CARGO_BIN_EXE_lcc-load"), &program).unwrap();
@@ -211,7 +202,7 @@ fn root_without_types_what_has_relocations_is_off() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Some(object) = compile(folder.path(), "mixed.bpf.c") else { return };
+    let Some(object) = compiled(folder.path(), "mixed.bpf.c") else { return };
     let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" run --seconds 0 \"$1\"";
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_lcc-load")]).arg(&object);

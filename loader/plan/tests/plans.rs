@@ -1,7 +1,6 @@
 //! Plans of programs that clang compiled, on kernels whose types it compiled too. `UPDATE_GOLDEN=1` rewrites the goldens.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use btf::Btf;
 use btf::core_relo::Target;
@@ -13,26 +12,12 @@ fn fixtures() -> PathBuf {
 }
 
 /// Compiles a fixture for BPF. `None` where there is no clang, which is a failure where `CI=true`.
-fn compile(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out.o");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v2", "-g", "-O2", "-std=gnu11", "-Wall", "-Werror"]).args(arguments);
-    clang.arg("-fdebug-compilation-dir=.").arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf"));
-    clang.arg("-c").arg(fixtures().join(source)).arg("-o").arg(&out);
-    match clang.status() {
-        Ok(status) => assert!(status.success(), "clang does not compile {source}"),
-        Err(error) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "clang: {error}");
-            eprintln!("skipped: clang: {error}");
-            return None;
-        }
-    }
-    Some(std::fs::read(out).unwrap())
+fn compiled(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    compile::for_test(&fixtures(), Path::new(source), &[&["-I", "../../../../bpf"], arguments].concat())
 }
 
 fn plan_with(kernel: &[&str], facts: &KernelFacts, hints: &Hints) -> Option<Plan> {
-    let (object, kernel) = (compile("programs.bpf.c", &[])?, compile("kernel.c", kernel)?);
+    let (object, kernel) = (compiled("programs.bpf.c", &[])?, compiled("kernel.c", kernel)?);
     let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
     let types = btf::elf::btf_section(&kernel).unwrap().unwrap();
     let types = Btf::parse(types.btf).unwrap();
@@ -56,9 +41,9 @@ fn check_golden(name: &str, text: &str) {
     assert!(expected == text, "{}: not as expected (UPDATE_GOLDEN=1 accepts it)\n{text}", path.display());
 }
 
-/// The plan's text; lines of the source depend on where the checkout lies only up to the file's name.
+/// The plan's text, with the source's name as it was given to clang.
 fn text(plan: &Plan) -> String {
-    plan::text::lines(plan, false).replace(&format!("{}/", fixtures().display()), "")
+    plan::text::lines(plan, false).replace("./programs.bpf.c", "programs.bpf.c")
 }
 
 #[test]
@@ -92,7 +77,7 @@ fn what_was_tried_out_counts_more_than_what_types_tell() {
 
 #[test]
 fn without_types_nothing_is_refused() {
-    let Some(object) = compile("programs.bpf.c", &[]) else { return };
+    let Some(object) = compiled("programs.bpf.c", &[]) else { return };
     let object = ObjectFile::parse("programs.bpf.o", &object).unwrap();
     let facts = KernelFacts::unknown();
     let plan = plan::plan(&object, &Kernel::new(&facts, None, None), &Hints::default());
@@ -136,7 +121,7 @@ fn what_the_kernel_refused_is_not_asked_for_again() {
 
 #[test]
 fn what_the_verifier_stopped_at_is_told_by_source_and_relocation() {
-    let Some(bytes) = compile("programs.bpf.c", &[]) else { return };
+    let Some(bytes) = compiled("programs.bpf.c", &[]) else { return };
     let object = ObjectFile::parse("programs.bpf.o", &bytes).unwrap();
     let good = object.functions().iter().position(|function| function.name == "good").unwrap();
     let relocation = object.relocations().iter().find(|relocation| relocation.function == Some(good)).unwrap();
