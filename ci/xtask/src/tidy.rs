@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),
     ("pingtrace", &["btf", "lcc-plan", "lcc-loader", "lcc-bpf-compile"]),
     ("tcprt", &["btf", "lcc-plan", "lcc-loader", "lcc-bpf-compile"]),
-    ("lcc-tests", &["lcc-bpf-compile"]),
+    ("lcc-tests", &["lcc-bpf-compile", "lcc-loader"]),
 ];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
