@@ -24,6 +24,8 @@ struct Turn {
     /// Of the server's process and of the contender's, microseconds for a request.
     server_us: f64,
     contender_us: f64,
+    /// The server's, without anybody, in the turns before and after.
+    alone_us: f64,
     run: Option<Run>,
     requests: u64,
 }
@@ -57,23 +59,31 @@ fn measure(workloads: &[Workload], contenders: &[&Contender], rounds: usize, fol
     let mut rows = Vec::new();
     for workload in workloads {
         workload.turn()?;
-        // nobody, then each of them; every other round the other way round
-        let mut who: Vec<Option<&Contender>> =
-            std::iter::once(None).chain(contenders.iter().map(|&contender| Some(contender))).collect();
-        let mut turns: Vec<Vec<Turn>> = who.iter().map(|_| Vec::new()).collect();
         std::fs::write(STATISTICS, "0")?;
+        let mut alone = Vec::new();
+        let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
-            let order: Vec<usize> =
-                if round % 2 == 0 { (0..who.len()).collect() } else { (0..who.len()).rev().collect() };
-            for at in order {
-                turns[at].push(turn(workload, who[at], folder)?);
+            let mut order: Vec<usize> = (0..contenders.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
             }
+            // each between two turns without anybody: the machine changes its mind in minutes
+            let mut before = turn(workload, None, folder)?;
+            for at in order {
+                let mut looked_at = turn(workload, Some(contenders[at]), folder)?;
+                let behind = turn(workload, None, folder)?;
+                looked_at.alone_us = (before.server_us + behind.server_us) / 2.0;
+                turns[at].push(looked_at);
+                alone.push(std::mem::replace(&mut before, behind));
+            }
+            alone.push(before);
         }
         std::fs::write(STATISTICS, "1")?;
-        let counted = who.iter().map(|&who| turn(workload, who, folder)).collect::<Result<Vec<_>>>()?;
+        let counted = contenders.iter().map(|&who| turn(workload, Some(who), folder)).collect::<Result<Vec<_>>>()?;
         std::fs::write(STATISTICS, "0")?;
-        for ((who, turns), counted) in who.drain(..).zip(&turns).zip(&counted) {
-            rows.push(row(workload, who, turns, counted));
+        rows.push(row(workload, None, &alone, None));
+        for ((who, turns), counted) in contenders.iter().zip(&turns).zip(&counted) {
+            rows.push(row(workload, Some(who), turns, Some(counted)));
         }
     }
     Ok(rows)
@@ -87,26 +97,28 @@ fn turn(workload: &Workload, contender: Option<&Contender>, folder: &Path) -> Re
         requests_per_second: done.requests as f64 / done.seconds,
         server_us: done.server_seconds * 1e6 / done.requests as f64,
         contender_us: run.as_ref().map_or(0.0, |run| run.cpu_seconds * 1e6 / done.requests as f64),
+        alone_us: f64::NAN,
         requests: done.requests,
         run,
     })
 }
 
-fn row(workload: &Workload, who: Option<&Contender>, turns: &[Turn], counted: &Turn) -> Value {
+fn row(workload: &Workload, who: Option<&Contender>, turns: &[Turn], counted: Option<&Turn>) -> Value {
     let spread = |of: fn(&Turn) -> f64| {
         let mut all: Vec<f64> = turns.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
+        // what is no number is null
         json!({ "least": all.first(), "median": all.get(all.len() / 2), "most": all.last() })
     };
-    let requests = counted.requests as f64;
-    let programs = counted.run.iter().flat_map(|run| &run.programs);
-    let programs = programs.filter(|program| program.runs > 0).map(|program| {
+    let (requests, run) = counted.map_or((f64::NAN, None), |turn| (turn.requests as f64, turn.run.as_ref()));
+    let programs = run.map_or(&[][..], |run| &run.programs);
+    let nanoseconds = programs.iter().map(|program| program.nanoseconds).sum::<u64>() as f64;
+    let programs = programs.iter().filter(|program| program.runs > 0).map(|program| {
         json!({
             "program": program.name, "ns_per_run": program.nanoseconds as f64 / program.runs as f64,
             "runs_per_request": program.runs as f64 / requests,
         })
     });
-    let nanoseconds: u64 = counted.run.iter().flat_map(|run| &run.programs).map(|program| program.nanoseconds).sum();
     let runs: Vec<&Run> = turns.iter().filter_map(|turn| turn.run.as_ref()).collect();
     let most = |of: fn(&Run) -> u64| runs.iter().map(|&run| of(run)).max();
     let asked: u64 = turns.iter().map(|turn| turn.requests).sum();
@@ -115,9 +127,10 @@ fn row(workload: &Workload, who: Option<&Contender>, turns: &[Turn], counted: &T
         "workload": workload.name, "contender": who.map_or("nobody", |who| who.name),
         "requests_per_second": spread(|turn| turn.requests_per_second),
         "server_us": spread(|turn| turn.server_us), "contender_us": spread(|turn| turn.contender_us),
-        "bpf_ns_per_request": nanoseconds as f64 / requests, "programs": programs.collect::<Vec<_>>(),
+        "more_percent": spread(|turn| (turn.server_us / turn.alone_us - 1.0) * 100.0),
+        "bpf_ns_per_request": nanoseconds / requests, "programs": programs.collect::<Vec<_>>(),
         "requests": asked, "events": sum(|run| run.events), "lost": sum(|run| run.lost),
-        "bpf_ns_per_event": counted.run.as_ref().map(|run| nanoseconds as f64 / run.events as f64),
+        "bpf_ns_per_event": run.map(|run| nanoseconds / run.events as f64),
         "peak_rss_kib": most(|run| run.peak_rss_kib), "rss_kib": most(|run| run.rss_kib),
         "ready_ms": most(|run| run.ready_ms),
     })

@@ -14,7 +14,7 @@ pub(crate) struct Programs {
 }
 
 /// Seconds of a turn.
-const SECONDS: f64 = 2.0;
+const SECONDS: f64 = 1.0;
 
 /// One table for each kind of load, and one of what the programs take themselves.
 ///
@@ -49,9 +49,12 @@ fn figure(value: &Value, decimals: usize) -> Cell {
 }
 
 fn cost(load: &str, rows: &[&Value], rounds: usize) -> Table {
-    let alone = rows.first().and_then(|row| row["server_us"]["median"].as_f64()).unwrap_or(f64::NAN);
     let line = |row: &&Value| {
-        let server = row["server_us"]["median"].as_f64().unwrap_or(f64::NAN);
+        let more = ["median", "least", "most"].map(|which| row["more_percent"][which].as_f64());
+        let more = match more {
+            [Some(median), Some(least), Some(most)] => format!("{median:+.1} % ({least:+.0} to {most:+.0})"),
+            _ => String::new(),
+        };
         vec![
             name(row),
             figure(&row["requests_per_second"]["median"], 0),
@@ -60,9 +63,9 @@ fn cost(load: &str, rows: &[&Value], rounds: usize) -> Table {
                 number(&row["requests_per_second"]["least"]),
                 number(&row["requests_per_second"]["most"])
             )),
-            Cell::Figure(server, 2),
+            figure(&row["server_us"]["median"], 2),
             Cell::text(format!("{:.2}–{:.2}", number(&row["server_us"]["least"]), number(&row["server_us"]["most"]))),
-            Cell::text(format!("{:+.1} %", (server / alone - 1.0) * 100.0)),
+            Cell::text(more),
             figure(&row["bpf_ns_per_request"], 0),
             figure(&row["bpf_ns_per_event"], 0),
             figure(&row["contender_us"]["median"], 2),
@@ -87,7 +90,8 @@ fn cost(load: &str, rows: &[&Value], rounds: usize) -> Table {
         ],
         rows: rows.iter().map(line).collect(),
         note: format!(
-            "Medians of {rounds} turns of {SECONDS} s each, in turn. The server has a processor, its client and who looks share \
+            "Medians of {rounds} turns of {SECONDS} s each, in turn, each between two with nobody: these it is held against \
+             (more). The server has a processor, its client and who looks share \
              another; processor time is the scheduler's, of BPF programs the kernel's own count (which itself takes time) in one more \
              turn. Turns of wrk end with requests that it does not count."
         ),
@@ -136,7 +140,7 @@ mod tests {
             let spread = |median: f64| serde_json::json!({ "least": median, "median": median, "most": median });
             serde_json::json!({
                 "workload": "w", "contender": who, "requests_per_second": spread(1000.0), "server_us": spread(server),
-                "contender_us": spread(0.5), "bpf_ns_per_request": 300, "bpf_ns_per_event": null, "events": 9, "requests": 10,
+                "contender_us": spread(0.5), "more_percent": spread((server / 10.0 - 1.0) * 100.0), "bpf_ns_per_request": 300, "bpf_ns_per_event": null, "events": 9, "requests": 10,
                 "lost": 1, "peak_rss_kib": 2048, "rss_kib": 1024, "ready_ms": 30,
                 "programs": [{"program": "p", "ns_per_run": 150.4, "runs_per_request": 2.0}],
             })
@@ -144,8 +148,11 @@ mod tests {
         let rows = [row("nobody", 10.0), row("one", 10.5)];
         let rows: Vec<&Value> = rows.iter().collect();
         let shown = cost("w", &rows, 3).markdown();
-        assert!(shown.contains("| nobody | 1000 | 1000–1000 | 10.00 | 10.00–10.00 | +0.0 % | 300 | – |"), "{shown}");
-        assert!(shown.contains("| one | 1000 | 1000–1000 | 10.50 | 10.50–10.50 | +5.0 % |"), "{shown}");
+        assert!(
+            shown.contains("| nobody | 1000 | 1000–1000 | 10.00 | 10.00–10.00 | +0.0 % (+0 to +0) | 300 | – |"),
+            "{shown}"
+        );
+        assert!(shown.contains("| one | 1000 | 1000–1000 | 10.50 | 10.50–10.50 | +5.0 % (+5 to +5) |"), "{shown}");
         let shown = own("w", &rows, &[serde_json::json!({"contender": "two", "why": "no kprobes"})]).markdown();
         assert!(shown.contains("| one | 2.0 | 1.0 | 30 | p 150 × 2.00 |"), "{shown}");
         assert!(shown.contains("Did not run here: two: no kprobes."), "{shown}");
