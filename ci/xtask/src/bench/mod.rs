@@ -7,6 +7,7 @@
 //! both, whole and minimal > pack     compressions: size, time to write, time to read one kernel's
 //! the running kernel ────> load      loading by a plan, libbpf alone: from the object's bytes to attached
 //! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
+//! the running kernel ────> events    telling user space of an event: a log, ring buffers, a queue, perf buffers
 //! nginx and redis ───────> tcprt     answering alone, and looked at by tcprt, bpftrace, tcplife, …
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod check;
 mod encode;
+mod events;
 mod load;
 mod measure;
 mod minimize;
@@ -59,6 +61,7 @@ enum Part {
     Pack,
     Load,
     Check,
+    Events,
     Tcprt,
 }
 
@@ -146,6 +149,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         } else {
             eprintln!("bench: check: skipped, {} does not exist; see --btfhub", archives.display());
         }
+    }
+
+    if wants(Part::Events) {
+        let object = workspace::target()?.join("bpf/transports.bpf.o");
+        compile::object(&workspace::root()?, Path::new("tests/tests/fixtures/transports.bpf.c"), &object, &[])?;
+        cargo::build_release(&["--package", "lcc-tests", "--example", "event_cost"])?;
+        show(events::table(&workspace::target()?.join("release/examples/event_cost"), &object)?);
     }
 
     if wants(Part::Tcprt) {
