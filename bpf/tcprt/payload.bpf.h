@@ -69,15 +69,27 @@ static __always_inline __u32 status_at(struct __sk_buff *skb, __u32 at, __u32 en
 	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
 }
 
+/* What begins_at() gives: a request; a response's status, above it. Both may be, of what is not yet whole. */
+enum {
+	BEGINS_REQUEST = 1,
+	BEGINS_STATUS_SHIFT = 16,
+};
+
+/*
+ * What begins there. A function of its own to the verifier, as those below, which it looks at once, wherever they are called from
+ * (5.6, 51c39bb1d5d1 ("bpf: Introduce function-by-function verification")).
+ */
+__attribute__((noinline)) __u32 begins_at(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	return (is_method(skb, at, end) ? BEGINS_REQUEST : 0) | status_at(skb, at, end) << BEGINS_STATUS_SHIFT;
+}
+
 enum {
 	CHUNK = 32,
 	CHUNKS = 64,
 };
 
-/*
- * Where the next request or response may begin, from `at` on; `end` if it does not. A function of its own to the verifier, which
- * looks at it once (5.6, 51c39bb1d5d1 ("bpf: Introduce function-by-function verification")).
- */
+/* Where the next request or response may begin, from `at` on; `end` if it does not. */
 __attribute__((noinline)) __u32 next_begin(struct __sk_buff *skb, __u32 at, __u32 end, __u32 is_request)
 {
 	const __u64 blank_line = 0x0d0a0d0a, version = 0x485454502f312eULL /* HTTP/1. */, seven = (1ULL << 56) - 1;
@@ -252,7 +264,6 @@ static __always_inline void complete_status(struct __sk_buff *skb, struct exchan
 
 /* How a part of HTTP's data is to be taken. */
 enum {
-	IS_RECEIVED = 1,
 	IS_REQUEST = 2,
 	IS_BEGIN = 4,
 	STATUS_SHIFT = 16,
@@ -291,37 +302,35 @@ __attribute__((noinline)) int take_part(struct __sk_buff *skb, __u32 at, __u32 e
 static __always_inline void http(const struct hook *hook, struct connection *connection, struct __sk_buff *skb,
 				 struct piece piece, __u32 start, bool is_received)
 {
+	__u32 begins = begins_at(skb, piece.at, piece.end), at = piece.at, how, begin, next;
 	struct exchange *exchange = hook->exchange;
-	__u32 how = is_received ? IS_RECEIVED : 0, from = piece.at, begin;
 
 	exchange->now = hook->now;
-	if (is_method(skb, piece.at, piece.end))
-		how |= IS_BEGIN;
 	if (connection->role == ROLE_UNKNOWN) {
-		if (!(how & IS_BEGIN))
+		if (!(begins & BEGINS_REQUEST))
 			return;
 		connection->role = is_received ? ROLE_SERVER : ROLE_CLIENT;
 	}
-	if ((connection->role == ROLE_SERVER) == is_received)
-		how |= IS_REQUEST;
-	else
-		how = status_at(skb, piece.at, piece.end) << STATUS_SHIFT;
 	for (int cut = 0; cut < REQUESTS; cut++) {
+		how = begins & ~BEGINS_REQUEST;
+		if ((connection->role == ROLE_SERVER) == is_received)
+			how = begins & BEGINS_REQUEST ? IS_REQUEST | IS_BEGIN : IS_REQUEST;
 		begin = piece.end;
 		/* more responses only where more are waited for */
 		if (how & IS_REQUEST ? how & IS_BEGIN : exchange->newest != exchange->current) {
-			begin = next_begin(skb, piece.at + 1, piece.end, how & IS_REQUEST);
-			if (how & IS_REQUEST && begin < piece.end && !is_method(skb, begin, piece.end))
+			begin = next_begin(skb, at + 1, piece.end, how & IS_REQUEST);
+			if (begin > piece.end || begin <= at)
 				begin = piece.end;
 		}
-		if (begin > piece.end || begin <= piece.at)
+		next = begin < piece.end ? begins_at(skb, begin, piece.end) : 0;
+		/* what is behind a header may be a body */
+		if (how & IS_REQUEST && !(next & BEGINS_REQUEST))
 			begin = piece.end;
-		take_part(skb, piece.at, begin, how, start + begin - from);
+		take_part(skb, at, begin, how, start + begin - piece.at);
 		if (begin == piece.end)
 			break;
-		piece.at = begin;
-		if (!(how & IS_REQUEST))
-			how = status_at(skb, begin, piece.end) << STATUS_SHIFT;
+		at = begin;
+		begins = next;
 	}
 }
 
@@ -330,7 +339,7 @@ static __always_inline void unanswered(const struct hook *hook, struct connectio
 {
 	struct exchange *exchange = hook->exchange;
 
-	for (int number = 0; number < REQUESTS; number++) {
+	for (int number = 0; number < TEXTS; number++) {
 		if (!exchange || connection->phase == PHASE_IDLE || exchange->newest == exchange->current)
 			break;
 		if (connection->phase == PHASE_RESPONSE)
@@ -350,7 +359,7 @@ enum {
 	TLS_NEWEST = 24,
 	TLS_HEADER = 5,
 	/* Records that are looked at in a segment. */
-	TLS_RECORDS = 24,
+	TLS_RECORDS = 40,
 	/* Of TLS 1.3, by the two hashes that it has: type, length, hash; type of the record; tag. */
 	TLS_FINISHED_SHA256 = 4 + 32 + 1 + 16,
 	TLS_FINISHED_SHA384 = 4 + 48 + 1 + 16,
@@ -422,14 +431,54 @@ static __always_inline __u32 record_at(struct __sk_buff *skb, __u32 at, __u32 en
 	return header[3] << 8 | header[4];
 }
 
+/* How TLS's data goes. */
+enum {
+	IS_RECEIVED = 1,
+	IS_FROM_SERVER = 2,
+};
+
+/*
+ * Follows the record of which the header is at `at`: gives how long it is with its header, 0 where there is no header, or not all
+ * of it. `now`: if a request waits for its response.
+ */
+__attribute__((noinline)) __u32 follow_record(struct __sk_buff *skb, __u32 at, __u32 end, __u32 how, __u64 now)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct exchange *exchange;
+	struct tls_way *way;
+	__u8 type = 0, other;
+	__u32 length, next;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 0;
+	exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
+	if (!exchange)
+		return 0;
+	way = how & IS_RECEIVED ? &exchange->received : &exchange->sent;
+	length = record_at(skb, at, end, &type);
+	if (!length)
+		return 0;
+	next = record_at(skb, at + TLS_HEADER + length, end, &other);
+	way->is_data = type == TLS_APPLICATION_DATA &&
+		       is_applications(exchange, how & IS_FROM_SERVER, length, next);
+	if (exchange->ticket && !exchange->has_server_data && how & IS_FROM_SERVER && !exchange->held_ns)
+		exchange->held_ns = now;
+	return length + TLS_HEADER;
+}
+
 /* Whether data of TLS, of which the first byte has the sequence number `start`, has any of the application. */
 static __always_inline bool tls(struct exchange *exchange, struct __sk_buff *skb, struct piece piece, __u32 start,
 				bool is_received, bool from_server, __u64 now)
 {
 	struct tls_way *way = is_received ? &exchange->received : &exchange->sent;
-	__u32 end = start + piece.end - piece.at, length, behind, at;
-	__u8 type = 0, other;
+	__u32 how = (is_received ? IS_RECEIVED : 0) | (from_server ? IS_FROM_SERVER : 0);
+	__u32 end = start + piece.end - piece.at, length;
+	/* by way of memory, so that the verifier does not follow each by itself */
 	volatile __u32 *has_data = &exchange->found;
+	__u8 type;
 
 	if (!way->is_followed || after(start, way->next)) {
 		/* not from its begin, or with a gap */
@@ -439,25 +488,18 @@ static __always_inline bool tls(struct exchange *exchange, struct __sk_buff *skb
 		way->is_data = 0;
 		way->next = start;
 	}
-	/* by way of memory, so that the verifier does not follow each by itself */
 	*has_data = way->is_data && after(way->next, start);
 	for (int number = 0; number < TLS_RECORDS; number++) {
 		if (!after(end, way->next))
 			break;
-		at = piece.at + (way->next - start);
-		length = record_at(skb, at, piece.end, &type);
-		if (!length) {
-			/* cut in its header, or none: the next segment may begin with one */
+		length = follow_record(skb, piece.at + (way->next - start), piece.end, how, now);
+		/* cut in its header, or none: the next segment may begin with one */
+		if (!length)
 			way->is_followed = 0;
-			*has_data |= way->is_data;
-			break;
-		}
-		behind = record_at(skb, at + TLS_HEADER + length, piece.end, &other);
-		way->is_data = type == TLS_APPLICATION_DATA && is_applications(exchange, from_server, length, behind);
 		*has_data |= way->is_data;
-		if (exchange->ticket && !exchange->has_server_data && from_server && !exchange->held_ns)
-			exchange->held_ns = now;
-		way->next += TLS_HEADER + length;
+		if (!length)
+			break;
+		way->next += length;
 	}
 	return *has_data;
 }

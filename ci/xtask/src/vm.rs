@@ -140,8 +140,9 @@ const TESTS: [&str; 2] = ["tcprt_http", "tcprt_payload"];
 
 /// Builds the tests, and the objects that they load: where each goes, the file, whether it is a program.
 fn tests() -> Result<Vec<(String, PathBuf, bool)>> {
-    let mut build = static_build("test")?;
-    build.args(["--no-run", "--package", "lcc-tests", "--message-format=json-render-diagnostics"]);
+    let mut build = static_build("test", "lcc-loader/static")?;
+    build.args(["--no-run", "--package", "lcc-tests", "--package", "lcc-loader"]);
+    build.arg("--message-format=json-render-diagnostics");
     build.args(TESTS.iter().flat_map(|test| ["--test", test]));
     let said = process::stdout_of(&mut build)?;
     let mut files = Vec::new();
@@ -165,17 +166,17 @@ fn tests() -> Result<Vec<(String, PathBuf, bool)>> {
 
 /// Builds the guest as a program that needs no other file.
 fn build_guest() -> Result<PathBuf> {
-    process::run(static_build("build")?.args(["--package", "vm-guest"]))?;
+    process::run(static_build("build", "static")?.args(["--package", "vm-guest"]))?;
     Ok(workspace::target()?.join(host()?).join("release/vm-guest"))
 }
 
 /// A cargo command for programs that need no other file.
-fn static_build(what: &str) -> Result<std::process::Command> {
+fn static_build(what: &str, features: &str) -> Result<std::process::Command> {
     let folders = process::stdout_of(process::command("gcc", Path::new(".")).arg("-print-file-name=libelf.a"))?;
     let libraries = Path::new(folders.trim()).parent().context("find libelf.a")?.to_owned();
     let mut build = cargo::command()?;
     // a target of its own: what is built for this machine's own programs stays
-    build.args([what, "--release", "--features", "static", "--target", &host()?]);
+    build.args([what, "--release", "--features", features, "--target", &host()?]);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("LIBBPF_SYS_LIBRARY_PATH", libraries);
     Ok(build)
 }
