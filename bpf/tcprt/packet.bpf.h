@@ -287,6 +287,24 @@ static __always_inline __u64 time_of(struct bpf_sock *sk, bool comes)
 	return tp->tcp_clock_cache;
 }
 
+/* As begin_at(), with a stack of its own: what looks at payload calls functions, and all share 512 bytes. */
+__attribute__((noinline)) int begin_joined(struct __sk_buff *skb, __u32 received, __u32 sent)
+{
+	struct hook hook = { .is_typed = 1, .now = bpf_ktime_get_ns() };
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 0;
+	hook.socket = sk;
+	hook.tcp = bpf_tcp_sock(sk);
+	if (hook.tcp)
+		begin_at(&hook, sk, ROLE_UNKNOWN, received, sent);
+	return 0;
+}
+
 /* A packet of a socket, before the kernel takes it in or after it made it. */
 static __always_inline void packet(struct __sk_buff *skb, bool comes, bool with_payload)
 {
@@ -315,9 +333,14 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes, bool with_
 	if (!hook.tcp || !read_segment(skb, &segment) || segment.flags & TCP_FLAG_SYN)
 		return;
 	hook.now = time_of(sk, comes);
-	if (!connection && segment.end != segment.start)
+	if (!connection && segment.end != segment.start && with_payload) {
+		begin_joined(skb, comes ? segment.start : segment.acknowledges,
+			     comes ? hook.tcp->snd_nxt : segment.start);
+		connection = find(&hook);
+	} else if (!connection && segment.end != segment.start) {
 		connection = begin_at(&hook, sk, ROLE_UNKNOWN, comes ? segment.start : segment.acknowledges,
 				      comes ? hook.tcp->snd_nxt : segment.start);
+	}
 	if (!connection)
 		return;
 	if (with_payload && mode_of_tasks() != TCPRT_DEFAULT) {

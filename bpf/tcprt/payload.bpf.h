@@ -30,6 +30,20 @@ struct piece {
 	__u32 end;
 };
 
+/*
+ * Whether it is at least 1, and at most so much, which the compiler knows and the verifier does not. Before 6.8, d028f87517d6
+ * ("bpf: make the verifier tracks the 'not equal' for regs"), a comparison with 0 does not tell it the former: this is with 1.
+ */
+static __always_inline bool is_in(__u64 *length, __u64 most)
+{
+	__u64 least = 1, value = *length;
+
+	asm volatile("" : "+r"(value), "+r"(least));
+	value &= 127;
+	*length = value;
+	return value >= least && value <= most;
+}
+
 /* RFC 9110, 9.3; RFC 5789. By the first four bytes; of the shorter two, with the space behind them. */
 static __always_inline bool is_method(struct __sk_buff *skb, __u32 at, __u32 end)
 {
@@ -102,10 +116,7 @@ __attribute__((noinline)) __u32 next_begin(struct __sk_buff *skb, __u32 at, __u3
 		__builtin_memset(chunk, 0, sizeof(chunk));
 		if (length > CHUNK)
 			length = CHUNK;
-		/* what the compiler knows of it, the verifier does not */
-		asm volatile("" : "+r"(length));
-		length &= 2 * CHUNK - 1;
-		if (!length || length > CHUNK || bpf_skb_load_bytes(skb, at, chunk, length))
+		if (!is_in(&length, CHUNK) || bpf_skb_load_bytes(skb, at, chunk, length))
 			break;
 #pragma unroll
 		for (__u32 i = 0; i < CHUNK; i++) {
@@ -138,10 +149,9 @@ static __always_inline void note_text(struct __sk_buff *skb, struct exchange *ex
 		return;
 	if (length > TCPRT_REQUEST)
 		length = TCPRT_REQUEST;
-	asm volatile("" : "+r"(length), "+r"(have));
+	asm volatile("" : "+r"(have));
 	have &= 127;
-	length &= 127;
-	if (!length || length > TCPRT_REQUEST || bpf_skb_load_bytes(skb, piece.at, &text->bytes[have], length))
+	if (!is_in(&length, TCPRT_REQUEST) || bpf_skb_load_bytes(skb, piece.at, &text->bytes[have], length))
 		return;
 	have += length;
 	text->length = have > TCPRT_REQUEST ? TCPRT_REQUEST : have;
@@ -262,75 +272,70 @@ static __always_inline void complete_status(struct __sk_buff *skb, struct exchan
 		exchange->status = (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
 }
 
-/* How a part of HTTP's data is to be taken. */
-enum {
-	IS_REQUEST = 2,
-	IS_BEGIN = 4,
-	STATUS_SHIFT = 16,
-};
-
-/* Takes a part of HTTP's data: of one request, or of one response. `behind`: the sequence number behind it. */
-__attribute__((noinline)) int take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 how, __u32 behind)
+/*
+ * Takes the first part of HTTP's data in [at, end): of one request, or of one response. Gives where the next begins, which is `end`
+ * where there is none. `base`: the sequence number of the packet's first byte.
+ */
+__attribute__((noinline)) __u32 take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 is_received, __u32 base)
 {
-	struct piece piece = { .at = at, .end = end };
+	__u32 begins = begins_at(skb, at, end), behind = end, status;
 	struct hook hook = { .is_typed = 1 };
 	struct connection *connection;
 	struct bpf_sock *sk = skb->sk;
+	struct exchange *exchange;
+	struct piece piece;
+	bool is_request;
 
 	if (!sk || end < at)
-		return 0;
+		return end;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
-		return 0;
+		return end;
 	hook.socket = sk;
 	connection = find(&hook);
-	hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
+	exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
 	hook.tcp = bpf_tcp_sock(sk);
-	if (!connection || !hook.exchange || !hook.tcp)
-		return 0;
-	hook.now = hook.exchange->now;
-	if (!(how & IS_REQUEST))
-		complete_status(skb, hook.exchange, piece, how >> STATUS_SHIFT);
-	if (how & IS_REQUEST)
-		request_data(&hook, connection, skb, piece, how & IS_BEGIN, behind);
-	else
-		response_data(&hook, connection, end - at, how >> STATUS_SHIFT, behind);
-	return 0;
+	if (!connection || !exchange || !hook.tcp)
+		return end;
+	hook.exchange = exchange;
+	hook.now = exchange->now;
+	is_request = (connection->role == ROLE_SERVER) == !!is_received;
+	/* more responses only where more are waited for */
+	if (is_request ? begins & BEGINS_REQUEST : exchange->newest != exchange->current) {
+		behind = next_begin(skb, at + 1, end, is_request);
+		/* what is behind a header may be a body */
+		if (behind > end || behind <= at || (is_request && !(begins_at(skb, behind, end) & BEGINS_REQUEST)))
+			behind = end;
+	}
+	piece.at = at;
+	piece.end = behind;
+	if (is_request) {
+		request_data(&hook, connection, skb, piece, begins & BEGINS_REQUEST, base + behind);
+		return behind;
+	}
+	status = begins >> BEGINS_STATUS_SHIFT;
+	complete_status(skb, exchange, piece, status);
+	response_data(&hook, connection, behind - at, status, base + behind);
+	return behind;
 }
 
 /* Data of HTTP, from the sequence number `start` on: requests if the side that sends it is the client. */
 static __always_inline void http(const struct hook *hook, struct connection *connection, struct __sk_buff *skb,
 				 struct piece piece, __u32 start, bool is_received)
 {
-	__u32 begins = begins_at(skb, piece.at, piece.end), at = piece.at, how, begin, next;
-	struct exchange *exchange = hook->exchange;
+	__u32 at = piece.at;
 
-	exchange->now = hook->now;
+	hook->exchange->now = hook->now;
 	if (connection->role == ROLE_UNKNOWN) {
-		if (!(begins & BEGINS_REQUEST))
+		if (!(begins_at(skb, at, piece.end) & BEGINS_REQUEST))
 			return;
 		connection->role = is_received ? ROLE_SERVER : ROLE_CLIENT;
 	}
-	for (int cut = 0; cut < REQUESTS; cut++) {
-		how = begins & ~BEGINS_REQUEST;
-		if ((connection->role == ROLE_SERVER) == is_received)
-			how = begins & BEGINS_REQUEST ? IS_REQUEST | IS_BEGIN : IS_REQUEST;
-		begin = piece.end;
-		/* more responses only where more are waited for */
-		if (how & IS_REQUEST ? how & IS_BEGIN : exchange->newest != exchange->current) {
-			begin = next_begin(skb, at + 1, piece.end, how & IS_REQUEST);
-			if (begin > piece.end || begin <= at)
-				begin = piece.end;
-		}
-		next = begin < piece.end ? begins_at(skb, begin, piece.end) : 0;
-		/* what is behind a header may be a body */
-		if (how & IS_REQUEST && !(next & BEGINS_REQUEST))
-			begin = piece.end;
-		take_part(skb, at, begin, how, start + begin - piece.at);
-		if (begin == piece.end)
-			break;
-		at = begin;
-		begins = next;
+	/* no loop: the verifier before 6.5 or so takes only those that end with a jump */
+#pragma unroll
+	for (int part = 0; part < REQUESTS; part++) {
+		if (at < piece.end)
+			at = take_part(skb, at, piece.end, is_received, start - piece.at);
 	}
 }
 

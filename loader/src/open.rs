@@ -37,8 +37,9 @@ impl From<libbpf_rs::Error> for Failed {
     }
 }
 
-/// Bytes of a log: what the verifier says of a refusal stands at its end, and libbpf keeps the end.
-const LOG: usize = 1 << 20;
+/// Bytes of a log: what the verifier says of a refusal stands at its end, which kernels before 6.4 keep only if all of the log has
+/// room. It is the most that kernels before 5.2 take. Memory that is not written to is none.
+const LOG: usize = (1 << 24) - 1;
 
 /// Opens and loads. Nothing is attached yet.
 pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<String, MapHandle>), Failed> {
