@@ -43,6 +43,15 @@ impl Server {
         server
     }
 
+    /// Waits for the rest of its beginning.
+    fn await_that(&self, is_so: impl Fn(&Server) -> bool) {
+        let late = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < late, "it does not begin: {}", self.read("said"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A file of its folder, as text.
     ///
     /// # Panics
@@ -177,11 +186,7 @@ pub fn redis() -> Option<Server> {
     command.arg("--dir").arg(folder.path()).current_dir(folder.path());
     let server = Server::start(command, port, folder, Signal::TERM);
     // it comes after the port
-    let late = Instant::now() + PATIENCE;
-    while UnixStream::connect(server.folder.path().join("socket")).is_err() {
-        assert!(Instant::now() < late, "redis-server: {}", server.read("said"));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    server.await_that(|server| UnixStream::connect(server.folder.path().join("socket")).is_ok());
     Some(server)
 }
 
@@ -215,7 +220,10 @@ pub fn postgres() -> Option<Server> {
     ] {
         server.args(["-c", option]);
     }
-    Some(Server::start(server, port, folder, Signal::INT))
+    let server = Server::start(server, port, folder, Signal::INT);
+    // it listens before it lets anybody in
+    server.await_that(|server| server.read("said").contains("ready to accept connections"));
+    Some(server)
 }
 
 /// Debian's user `nobody`, and its group.
