@@ -99,34 +99,46 @@ __attribute__((noinline)) __u32 begins_at(struct __sk_buff *skb, __u32 at, __u32
 }
 
 enum {
+	/* Bytes that are looked through at a time, and those of them that the next time looks through again. */
 	CHUNK = 32,
-	CHUNKS = 64,
+	OVERLAP = 6,
+	CHUNKS = 80,
 };
+
+/* How many bytes behind `at`, in a chunk, a request's header has ended, or a response's first line begins; CHUNK if neither. */
+__attribute__((noinline)) __u32 look_through(struct __sk_buff *skb, __u32 at, __u32 end, __u32 is_request)
+{
+	const __u64 blank_line = 0x0d0a0d0a, version = 0x485454502f312eULL /* HTTP/1. */, seven = (1ULL << 56) - 1;
+	__u64 length = end - at, window = 0;
+	__u8 chunk[CHUNK] = {};
+
+	if (length > CHUNK)
+		length = CHUNK;
+	if (!is_in(&length, CHUNK) || bpf_skb_load_bytes(skb, at, chunk, length))
+		return CHUNK;
+#pragma unroll
+	for (__u32 i = 0; i < CHUNK; i++) {
+		window = window << 8 | chunk[i];
+		if (is_request && (window & 0xffffffff) == blank_line)
+			return i + 1;
+		if (!is_request && (window & seven) == version)
+			return i - OVERLAP;
+	}
+	return CHUNK;
+}
 
 /* Where the next request or response may begin, from `at` on; `end` if it does not. */
 __attribute__((noinline)) __u32 next_begin(struct __sk_buff *skb, __u32 at, __u32 end, __u32 is_request)
 {
-	const __u64 blank_line = 0x0d0a0d0a, version = 0x485454502f312eULL /* HTTP/1. */, seven = (1ULL << 56) - 1;
-	__u64 window = 0;
-	__u8 chunk[CHUNK];
+	for (__u32 number = 0; number < CHUNKS; number++) {
+		__u32 found;
 
-	for (__u32 number = 0; number < CHUNKS && at < end; number++) {
-		__u64 length = end - at;
-
-		__builtin_memset(chunk, 0, sizeof(chunk));
-		if (length > CHUNK)
-			length = CHUNK;
-		if (!is_in(&length, CHUNK) || bpf_skb_load_bytes(skb, at, chunk, length))
+		if (at >= end)
 			break;
-#pragma unroll
-		for (__u32 i = 0; i < CHUNK; i++) {
-			window = window << 8 | chunk[i];
-			if (is_request && (window & 0xffffffff) == blank_line)
-				return at + i + 1;
-			if (!is_request && (window & seven) == version)
-				return at + i - 6;
-		}
-		at += CHUNK;
+		found = look_through(skb, at, end, is_request);
+		if (found < CHUNK)
+			return at + found;
+		at += CHUNK - OVERLAP;
 	}
 	return end;
 }
