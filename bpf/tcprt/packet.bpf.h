@@ -377,7 +377,7 @@ static __always_inline __u32 data_with(struct bpf_sock_ops *ops)
 /* What is told of a socket: that it is connected, and later that it is not. */
 static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 {
-	struct hook hook = { .is_typed = 1, .now = bpf_ktime_get_ns() };
+	struct hook hook = { .is_typed = 1 };
 	struct bpf_sock *sk = ops->sk;
 	__u32 op = ops->op, state = ops->args[1], data;
 	struct connection *connection;
@@ -387,6 +387,7 @@ static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 		return 1;
 	if (!sk)
 		return 1;
+	hook.now = bpf_ktime_get_ns();
 	hook.tcp = bpf_tcp_sock(sk);
 	if (!hook.tcp)
 		return 1;
