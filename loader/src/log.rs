@@ -327,3 +327,109 @@ pub(crate) fn place(heads: &MapHandle, slots: u32) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use libbpf_rs::MapType;
+
+    use super::*;
+
+    const SLOTS: u32 = 4;
+
+    /// A log of two processors, with room for four events on each, of eight bytes. `None` where no maps can be made.
+    fn log(flags: u32) -> Option<(MapHandle, MapHandle)> {
+        let options = libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+            map_flags: flags,
+            ..Default::default()
+        };
+        let make = |size, entries| MapHandle::create(MapType::Array, Some("lcc_test"), 4, size, entries, &options);
+        let maps = make(BEGIN as u32 + 8, 2 * SLOTS).and_then(|slots| Ok((slots, make(HEAD as u32, 2)?)));
+        match maps {
+            Ok((slots, heads)) => {
+                place(&heads, SLOTS).unwrap();
+                Some((slots, heads))
+            }
+            Err(error) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {error}");
+                eprintln!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// Does as `lcc_log_begin` and, if it is to be finished, `lcc_log_end`: the event is its time.
+    fn write((slots, heads): &(MapHandle, MapHandle), processor: u32, time: u64, finished: bool) {
+        let mut head = looked_up(heads, processor).unwrap();
+        let (next, first, mask) = (word(&head, NEXT), word(&head, FIRST), word(&head, MASK));
+        head[..8].copy_from_slice(&(next + 1).to_ne_bytes());
+        heads.update(&processor.to_ne_bytes(), &head, MapFlags::ANY).unwrap();
+        let number = if finished { next + 1 } else { (next + 1) | UNFINISHED };
+        let slot: Vec<u8> = [number, time, time].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        slots.update(&((first + (next & mask)) as u32).to_ne_bytes(), &slot, MapFlags::ANY).unwrap();
+    }
+
+    fn read(log: &mut Log) -> Vec<u64> {
+        let mut heard = Vec::new();
+        let count = log.read(|bytes| heard.push(u64::from_ne_bytes(bytes.try_into().unwrap()))).unwrap();
+        assert_eq!(count, heard.len() as u64);
+        heard
+    }
+
+    /// By memory, and by system calls.
+    fn both_ways(test: impl Fn(&(MapHandle, MapHandle), Log)) {
+        for flags in [libbpf_sys::BPF_F_MMAPABLE, 0] {
+            let Some(maps) = log(flags) else { return };
+            let log = Log::from_first(&maps.0, &maps.1).unwrap();
+            assert_eq!(log.shown.is_some(), flags != 0);
+            test(&maps, log);
+        }
+    }
+
+    #[test]
+    fn root_events_come_in_the_order_of_their_times_and_once() {
+        both_ways(|maps, mut log| {
+            for (processor, time) in [(0, 10), (1, 11), (1, 13), (0, 14)] {
+                write(maps, processor, time, true);
+            }
+            assert_eq!((read(&mut log), read(&mut log)), (vec![10, 11, 13, 14], vec![]));
+            write(maps, 1, 20, true);
+            assert_eq!((read(&mut log), log.lost(), log.written().unwrap()), (vec![20], 0, 5));
+        });
+    }
+
+    #[test]
+    fn root_what_is_overwritten_is_counted() {
+        both_ways(|maps, mut log| {
+            (0..11).for_each(|time| write(maps, 0, time, true));
+            write(maps, 1, 100, true);
+            assert_eq!((read(&mut log), log.lost()), (vec![7, 8, 9, 10, 100], 7));
+            // who comes later has lost nothing
+            let mut later = Log::from_first(&maps.0, &maps.1).unwrap();
+            later.to_oldest().unwrap();
+            assert_eq!((read(&mut later), later.lost()), (vec![7, 8, 9, 10, 100], 0));
+            later.to_newest().unwrap();
+            assert_eq!(read(&mut later), Vec::<u64>::new());
+        });
+    }
+
+    #[test]
+    fn root_what_is_not_finished_is_waited_for_once() {
+        both_ways(|maps, mut log| {
+            write(maps, 0, 1, true);
+            write(maps, 0, 2, false);
+            write(maps, 0, 3, true);
+            assert_eq!((read(&mut log), log.lost()), (vec![1], 0));
+            assert_eq!((read(&mut log), log.lost()), (vec![3], 1));
+        });
+    }
+
+    #[test]
+    fn root_maps_that_are_no_log_are_refused() {
+        let Some((slots, heads)) = log(0) else { return };
+        assert!(Log::from_first(&slots, &slots).is_err());
+        // places beyond the slots
+        place(&heads, 8 * SLOTS).unwrap();
+        assert!(Log::from_first(&slots, &heads).is_err());
+    }
+}
