@@ -34,7 +34,6 @@ struct tls_way {
 	bool is_followed;
 	/* The last record is the application's. */
 	bool is_data;
-	__u16 unused;
 };
 
 struct exchange {
@@ -43,10 +42,10 @@ struct exchange {
 	__u32 current;
 	/* Of the response. */
 	__u32 status;
-	__u32 found;
+	/* Whether a segment has data of the application; here, so that the verifier does not follow it. */
+	__u32 has_data;
 	/* Bytes of a response's first line, where the packet had no more. */
 	__u32 status_have;
-	__u32 unused_word;
 	/* When the packet that is looked at was seen. */
 	__u64 now;
 	struct request requests[REQUESTS];
@@ -60,8 +59,6 @@ struct exchange {
 	bool is_finished;
 	__u8 handshakes;
 	/* The length of what was taken for a ticket; when it was sent, until it is known whether it is one. */
-	__u16 unused;
-	__u8 unused_byte;
 	__u32 ticket;
 	__u64 held_ns;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What packets and socket events of control groups tell of a socket: rank 4. */
+/* What packets and socket events of control groups tell of a socket: ranks 4 and 5. */
 #ifndef LCC_TCPRT_PACKET_H
 #define LCC_TCPRT_PACKET_H
 
@@ -352,9 +352,8 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes, bool with_
 		come(&hook, connection, &segment, skb);
 	else
 		go(&hook, connection, &segment, skb);
-	if (is_end(&hook, connection, &segment, comes)) {
+	if (is_end(&hook, connection, &segment, comes))
 		end_of(&hook, connection, unsent_at(sk, connection));
-	}
 }
 
 /* How much data comes with the last segment of the handshake. */

@@ -35,13 +35,13 @@ struct {
 	__type(value, __u64);
 } connections_refused SEC(".maps");
 
-static __always_inline void count(void *counter)
+static __always_inline void add(void *counter, __u64 number)
 {
 	__u32 zero = 0;
 	__u64 *value = bpf_map_lookup_elem(counter, &zero);
 
 	if (value)
-		*value += 1;
+		*value += number;
 }
 
 static __always_inline bool is_stored(const struct hook *hook)
@@ -74,7 +74,7 @@ static __always_inline struct connection *keep(const struct hook *hook, struct c
 		kept = bpf_map_lookup_elem(&connections, &key);
 	}
 	if (!kept)
-		count(&connections_refused);
+		add(&connections_refused, 1);
 	return kept;
 }
 
