@@ -17,6 +17,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lcc-load", &["btf", "lcc-plan", "lcc-loader"]),
     ("lcc-loader-c", &["btf", "lcc-plan", "lcc-loader"]),
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
+    ("image", &[]),
+    ("identify", &["image"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("lcc-bpf-compile", &[]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),
@@ -26,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
-const CORES: &[&str] = &["btfhub-gen/btf", "btfhub-gen/dwarf", "loader/plan"];
+const CORES: &[&str] = &["btfhub-gen/btf", "btfhub-gen/dwarf", "loader/plan", "offset-db/image", "offset-db/identify"];
 const IO_MODULES: &[&str] = &["std::fs", "std::net", "std::process", "std::env", "std::os", "memmap2"];
 
 /// Module names that say nothing. (`helpers` would too, but BPF has helper functions.)
