@@ -1,5 +1,5 @@
 //! `show FILE ADDRESS…`: what a function refers to, and its neighbours.
-use identify::{Model, Reference};
+use identify::{Model, Refers};
 use image::{Image, VirtualAddress};
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -38,7 +38,7 @@ fn main() {
         }
         for r in model.references(f) {
             match r {
-                Reference::Call(x) | Reference::Address(x) => println!("  {r:?} {}", name(*x)),
+                Refers::Call(x) | Refers::Address(x) => println!("  {r:?} {}", name(*x)),
                 _ => println!("  {r:?}"),
             }
         }

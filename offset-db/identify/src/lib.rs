@@ -15,7 +15,9 @@ mod frames;
 mod matching;
 mod model;
 mod similar;
+mod verdict;
 mod x86_64;
 
 pub use matching::{Evidence, Match, Matches, match_models};
-pub use model::{Function, Kind, Model, Reference};
+pub use model::{Function, Kind, Model, Reference as Refers};
+pub use verdict::{Answer, Reference, Testimony, Verdict, Witness, identify};

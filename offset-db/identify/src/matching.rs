@@ -34,6 +34,8 @@ impl Evidence {
     pub const ORDER: Evidence = Evidence(64);
     /// It has the same place in a table of pointers.
     pub const TABLE: Evidence = Evidence(128);
+    /// Its first operations are the same: it is no part of the other that is jumped to behind its begin.
+    pub const BEGIN: Evidence = Evidence(256);
 
     /// Whether it has all of another.
     #[must_use]
@@ -412,6 +414,9 @@ impl Matching<'_> {
                 evidence = evidence.and(what);
             }
         }
+        if begin_alike(&one.begin, &other.begin) {
+            evidence = evidence.and(Evidence::BEGIN);
+        }
         let refers: FxHashSet<u32> = self.b.references(g).iter().filter_map(function).collect();
         let own: FxHashSet<u32> = self.a.references(f).iter().filter_map(function).collect();
         let fits = own.iter().filter_map(|one| self.of(*one)).filter(|one| refers.contains(one)).count();
@@ -439,6 +444,22 @@ impl Matching<'_> {
         }
         evidence
     }
+}
+
+/// Whether two functions begin alike: in some order, most of their first operations are the same.
+fn begin_alike(one: &[u16], other: &[u16]) -> bool {
+    let (mut one, mut other) = (one.to_vec(), other.to_vec());
+    one.sort_unstable();
+    other.sort_unstable();
+    let (mut i, mut j, mut shared) = (0, 0, 0);
+    while i < one.len() && j < other.len() {
+        match one[i].cmp(&other[j]) {
+            std::cmp::Ordering::Equal => (i, j, shared) = (i + 1, j + 1, shared + 1),
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+        }
+    }
+    shared * 4 >= one.len() * 3
 }
 
 /// Functions without a match between matched ones, in both files.

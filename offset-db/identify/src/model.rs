@@ -52,11 +52,16 @@ pub struct Function {
     pub(crate) shape: u64,
     /// Of its operations, without operands.
     pub(crate) operations: u64,
+    /// Its first operations.
+    pub(crate) begin: [u16; BEGIN],
     /// What it refers to: of [`Model::references`].
     references: Range<u32>,
     /// Hashes of adjacent operations and of names and texts, in order, at most [`MOST_GRAMS`]: of [`Model::grams`].
     grams: Range<u32>,
 }
+
+/// How many of a function's first operations are kept.
+pub(crate) const BEGIN: usize = 16;
 
 /// How many hashes of a function are kept: its least ones.
 pub(crate) const MOST_GRAMS: usize = 384;
@@ -73,6 +78,8 @@ pub struct Model {
     starts: Vec<u32>,
     /// Pointers in data to functions: place, function; in order.
     pub(crate) pointers: Vec<(u64, u32)>,
+    /// Names that texts tell of, by hash, and the functions that refer to them; in order.
+    words: Vec<(u64, u32)>,
 }
 
 impl Model {
@@ -93,6 +100,7 @@ impl Model {
             callers: Vec::new(),
             starts: Vec::new(),
             pointers: surroundings.function_pointers(),
+            words: Vec::new(),
         };
         let mut entered = vec![Entered::default(); frames.len()];
         for one in read.into_iter().flatten() {
@@ -107,6 +115,8 @@ impl Model {
             }
         }
         model.index_callers();
+        model.words.sort_unstable();
+        model.words.dedup();
         model
     }
 
@@ -122,6 +132,8 @@ impl Model {
         for to in read.branches {
             entered[to as usize].branched = true;
         }
+        let function = self.functions.len() as u32;
+        self.words.extend(read.words.into_iter().map(|word| (word, function)));
         self.references.extend(read.references);
         let first = self.grams.len() as u32;
         self.grams.extend(read.grams);
@@ -159,6 +171,13 @@ impl Model {
     pub fn callers(&self, function: u32) -> &[u32] {
         let at = function as usize;
         &self.callers[self.starts[at] as usize..self.starts[at + 1] as usize]
+    }
+
+    /// The functions that refer to a text which begins with this name and `(`, as traces do; in order.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
+        let word = xxh3_64(name.as_bytes());
+        let begin = self.words.partition_point(|entry| entry.0 < word);
+        self.words[begin..].iter().take_while(move |entry| entry.0 == word).map(|entry| entry.1)
     }
 
     pub(crate) fn grams(&self, function: u32) -> &[u32] {
@@ -200,6 +219,8 @@ struct Read {
     /// Functions that it jumps into the begin of, if.
     branches: Vec<u32>,
     grams: Vec<u32>,
+    /// Names that texts tell of, by hash.
+    words: Vec<u64>,
 }
 
 /// What a function's references are looked up in.
@@ -271,11 +292,22 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             exact: 0,
             shape: 0,
             operations: 0,
+            begin: [0; BEGIN],
             previous: 0,
             read: (Vec::new(), Vec::new(), Vec::new()),
+            words: Vec::new(),
         };
         self.read_code(code, frame.address, &mut reader);
-        let Reader { instructions, exact, shape, operations, read: (references, branches, mut grams), .. } = reader;
+        let Reader {
+            instructions,
+            exact,
+            shape,
+            operations,
+            begin,
+            read: (references, branches, mut grams),
+            words,
+            ..
+        } = reader;
         grams.sort_unstable();
         grams.truncate(MOST_GRAMS);
         let function = Function {
@@ -286,10 +318,11 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             exact,
             shape,
             operations,
+            begin,
             references: 0..0,
             grams: 0..0,
         };
-        Read { function, references, branches, grams }
+        Read { function, references, branches, grams, words }
     }
 
     /// The text at an address of constants.
@@ -305,7 +338,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
         (length >= SHORTEST && bytes[length] == 0).then(|| &bytes[..length])
     }
 
-    fn reference_to(&self, target: Target) -> Option<Reference> {
+    fn reference_to(&self, target: Target, words: &mut Vec<u64>) -> Option<Reference> {
         let code = |at: VirtualAddress| match self.function_at(at.0) {
             Some(function) => Some(Reference::Call(function)),
             None => self.stubs.get(&at.0).map(|import| Reference::Import(*import)),
@@ -328,6 +361,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
                     return Some(Reference::Address(function));
                 }
                 if let Some(text) = self.text_at(at) {
+                    words.extend(first_name(text).map(xxh3_64));
                     return Some(Reference::Text(xxh3_64(text)));
                 }
                 (!self.image.is_code(VirtualAddress(at))).then_some(Reference::Data(at))
@@ -341,6 +375,13 @@ impl<'i, 'd> Surroundings<'i, 'd> {
     }
 }
 
+/// The name of the function that a text tells of, as traces do: `grpc_call_start_batch(call=%p` has one.
+fn first_name(text: &[u8]) -> Option<&[u8]> {
+    const SHORTEST: usize = 8;
+    let length = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b':'))?;
+    (length >= SHORTEST && text[length] == b'(').then(|| &text[..length])
+}
+
 /// Reads one function.
 struct Reader<'s, 'i, 'd> {
     around: &'s Surroundings<'i, 'd>,
@@ -349,8 +390,10 @@ struct Reader<'s, 'i, 'd> {
     exact: u64,
     shape: u64,
     operations: u64,
+    begin: [u16; BEGIN],
     previous: u16,
     read: (Vec<Reference>, Vec<u32>, Vec<u32>),
+    words: Vec<u64>,
 }
 
 impl Sink for Reader<'_, '_, '_> {
@@ -359,6 +402,9 @@ impl Sink for Reader<'_, '_, '_> {
             return;
         }
         let (references, branches, grams) = &mut self.read;
+        if let Some(place) = self.begin.get_mut(self.instructions as usize) {
+            *place = instruction.mnemonic;
+        }
         self.instructions += 1;
         self.exact = mix(self.exact, instruction.exact);
         self.shape = mix(self.shape, instruction.shape);
@@ -371,7 +417,7 @@ impl Sink for Reader<'_, '_, '_> {
                 _ => false,
             };
             if !within {
-                let reference = self.around.reference_to(target);
+                let reference = self.around.reference_to(target, &mut self.words);
                 let said = match reference {
                     Some(Reference::Import(name) | Reference::Text(name)) => {
                         grams.push(name as u32);

@@ -1,0 +1,160 @@
+//! What is known of a function, by all references: a verdict, or the candidates and why they are not trusted.
+
+use crate::matching::{Evidence, Match, Matches, match_models};
+use crate::model::{Kind, Model};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a reference's names come from. Two of a kind are not independent of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Witness {
+    /// Another build of the same package: it follows a function's body.
+    Lineage,
+    /// The version's own source, compiled here: its names are those of this version.
+    Compiled,
+    /// Another project's build of the same code.
+    Bundled,
+    /// The only text that tells of a function of this name is this one's: a trace, mostly.
+    Text,
+}
+
+impl Witness {
+    /// A word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Witness::Lineage => "lineage",
+            Witness::Compiled => "compiled",
+            Witness::Bundled => "bundled",
+            Witness::Text => "text",
+        }
+    }
+}
+
+/// A file whose functions have names.
+#[derive(Clone, Debug)]
+pub struct Reference<'m> {
+    /// What it is, for people: `grpcio 1.40.0 cp38`.
+    pub name: String,
+    /// Where its names come from.
+    pub witness: Witness,
+    /// Its functions.
+    pub model: &'m Model,
+    /// Names and the functions that have them, by index.
+    pub labels: Vec<(String, u32)>,
+}
+
+/// What one reference says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Testimony {
+    /// Where its names come from.
+    pub witness: Witness,
+    /// What it is.
+    pub reference: String,
+    /// The function that it says it is.
+    pub function: u32,
+    /// How alike the two are, 0 to 1.
+    pub similarity: f32,
+    /// What speaks for it.
+    pub evidence: Evidence,
+    /// It would do alone.
+    pub is_strong: bool,
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Two independent witnesses say it is this function, each strong enough alone, and none that is says otherwise.
+    Verified(u32),
+    /// One strong witness says so, and none says otherwise.
+    Probable(u32),
+    /// Witnesses differ, or none is strong; the testimonies tell.
+    Unknown,
+}
+
+/// A name's verdict and what it is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The name.
+    pub name: String,
+    /// What is known.
+    pub verdict: Verdict,
+    /// All that was said, in order of function and witness.
+    pub testimonies: Vec<Testimony>,
+}
+
+/// Looks for every name that a reference has, in order of name.
+#[must_use]
+pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
+    let matched: Vec<Matches> = references.par_iter().map(|reference| match_models(reference.model, model)).collect();
+    let mut said: BTreeMap<&str, Vec<Testimony>> = BTreeMap::new();
+    for (reference, matches) in references.iter().zip(&matched) {
+        for (name, from) in &reference.labels {
+            let entry = said.entry(name).or_default();
+            let Ok(at) = matches.0.binary_search_by_key(from, |one| one.from) else { continue };
+            entry.push(testimony(reference, model, &matches.0[at]));
+        }
+    }
+    let answers = said.into_iter().map(|(name, mut testimonies)| {
+        let mut named = model.named(name);
+        if let (Some(function), None) = (named.next(), named.next()) {
+            testimonies.push(Testimony {
+                witness: Witness::Text,
+                reference: "a text in the file".to_owned(),
+                function,
+                similarity: 0.0,
+                evidence: Evidence::TEXTS,
+                is_strong: testimonies.iter().any(|one| one.function == function),
+            });
+        }
+        testimonies.sort_by(|x, y| (x.function, x.witness, &x.reference).cmp(&(y.function, y.witness, &y.reference)));
+        Answer { name: name.to_owned(), verdict: judge(model, &testimonies), testimonies }
+    });
+    answers.collect()
+}
+
+fn testimony(reference: &Reference<'_>, model: &Model, found: &Match) -> Testimony {
+    Testimony {
+        witness: reference.witness,
+        reference: reference.name.clone(),
+        function: found.to,
+        similarity: found.similarity,
+        evidence: found.evidence,
+        is_strong: model.functions[found.to as usize].kind == Kind::Entry && is_strong(reference.witness, found),
+    }
+}
+
+/// Whether a match would do alone. Measured: see `cargo xtask bench offsets`.
+fn is_strong(witness: Witness, found: &Match) -> bool {
+    let evidence = found.evidence;
+    let around = [Evidence::TEXTS, Evidence::CALLED, Evidence::ORDER];
+    let mut contexts = around.iter().filter(|one| evidence.has(**one)).count();
+    contexts += usize::from(evidence.has(Evidence::CALLS) || evidence.has(Evidence::TABLE));
+    let is_same = evidence.has(Evidence::EXACT) || evidence.has(Evidence::SHAPE);
+    let alike = match witness {
+        // the same compiler, mostly
+        Witness::Lineage => 0.75,
+        _ => 0.5,
+    };
+    (is_same || found.similarity >= alike) && contexts >= 2
+}
+
+fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {
+    let mut strong: BTreeMap<u32, BTreeSet<Witness>> = BTreeMap::new();
+    for one in testimonies.iter().filter(|one| one.is_strong) {
+        strong.entry(one.function).or_default().insert(one.witness);
+    }
+    let mut functions = strong.iter();
+    let (Some((&function, witnesses)), None) = (functions.next(), functions.next()) else { return Verdict::Unknown };
+    if model.functions[function as usize].kind == Kind::Cold {
+        return Verdict::Unknown;
+    }
+    // what is weak may differ, but for the names of this very version
+    let differs = |one: &Testimony| one.function != function && one.witness != Witness::Lineage;
+    match witnesses.len() {
+        2.. if !testimonies.iter().any(differs) => Verdict::Verified(function),
+        _ => Verdict::Probable(function),
+    }
+}
