@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lcc-btf", &["btf", "dwarf", "pack", "lcc-plan"]),
     ("image", &[]),
     ("identify", &["image"]),
+    ("offset-db", &["image"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("lcc-bpf-compile", &[]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),

@@ -94,7 +94,7 @@ fn translate(word: u32, at: u64, pages: &mut [Option<u64>; 32]) -> Instruction {
         shape &= !(0xffff << 5);
     } else if word & 0xffff_fc1f == 0xd65f_0000
         || word & 0xffff_fc1f == 0xd61f_0000
-        || word & 0xfffe_ffff == 0xd65f_0bff
+        || word & 0xffff_fbff == 0xd65f_0bff
     {
         // RET, BR, RETAA
         to.ends = true;

@@ -47,11 +47,11 @@ fn is_usual<'d>(mut instructions: gimli::CallFrameInstructionIter<'_, EndianSlic
     while let Ok(Some(instruction)) = instructions.next() {
         match instruction {
             CallFrameInstruction::AdvanceLoc { .. } | CallFrameInstruction::SetLoc { .. } => return true,
-            CallFrameInstruction::DefCfa { register, offset } => {
-                // rsp, sp
-                if !AT_CALL.contains(&offset) || !matches!(register.0, 7 | 31) {
-                    return false;
-                }
+            // rsp, sp
+            CallFrameInstruction::DefCfa { register, offset }
+                if !AT_CALL.contains(&offset) || !matches!(register.0, 7 | 31) =>
+            {
+                return false;
             }
             CallFrameInstruction::DefCfaOffset { offset } if !AT_CALL.contains(&offset) => return false,
             CallFrameInstruction::DefCfaRegister { .. } | CallFrameInstruction::DefCfaExpression { .. } => {

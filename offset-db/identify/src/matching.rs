@@ -36,6 +36,8 @@ impl Evidence {
     pub const TABLE: Evidence = Evidence(128);
     /// Its first operations are the same: it is no part of the other that is jumped to behind its begin.
     pub const BEGIN: Evidence = Evidence(256);
+    /// Against it: matched functions call it in the labelled file, and none of them does in the other.
+    pub const UNCALLED: Evidence = Evidence(512);
 
     /// Whether it has all of another.
     #[must_use]
@@ -302,13 +304,12 @@ impl Matching<'_> {
             let Some([other]) = places.get(&g).map(Vec::as_slice) else { continue };
             for step in [1isize, -1] {
                 let mut distance = step;
-                loop {
-                    let (Some(x), Some(y)) = (
-                        at.checked_add_signed(distance).and_then(|at| self.a.pointers.get(at)),
-                        other.checked_add_signed(distance).and_then(|at| self.b.pointers.get(at)),
-                    ) else {
-                        break;
-                    };
+                let beside = |pointers: &[(u64, u32)], at: usize, distance| {
+                    at.checked_add_signed(distance).and_then(|at| pointers.get(at).copied())
+                };
+                while let (Some(x), Some(y)) =
+                    (beside(&self.a.pointers, at, distance), beside(&self.b.pointers, *other, distance))
+                {
                     let (far_a, far_b) = (x.0.wrapping_sub(*place), y.0.wrapping_sub(self.b.pointers[*other].0));
                     if far_a != far_b || distance.unsigned_abs() > 16 || !self.are_free(x.1, y.1) {
                         break;
@@ -430,6 +431,9 @@ impl Matching<'_> {
         });
         if agree > 0 && agree * 3 >= all * 2 {
             evidence = evidence.and(Evidence::CALLS);
+        }
+        if agree == 0 && all > 0 {
+            evidence = evidence.and(Evidence::UNCALLED);
         }
         let neighbour = |step: isize| {
             (1..=3isize).find_map(|far| {

@@ -133,12 +133,16 @@ fn is_strong(witness: Witness, found: &Match) -> bool {
     let mut contexts = around.iter().filter(|one| evidence.has(**one)).count();
     contexts += usize::from(evidence.has(Evidence::CALLS) || evidence.has(Evidence::TABLE));
     let is_same = evidence.has(Evidence::EXACT) || evidence.has(Evidence::SHAPE);
+    // the same code in no other place of either file
+    contexts += usize::from(found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE));
     let alike = match witness {
         // the same compiler, mostly
         Witness::Lineage => 0.75,
         _ => 0.5,
     };
-    (is_same || found.similarity >= alike) && contexts >= 2
+    // a part that was split off has the body, and neither the begin nor the callers
+    let is_whole = is_same || evidence.has(Evidence::BEGIN);
+    (is_same || found.similarity >= alike) && is_whole && contexts >= 2 && !evidence.has(Evidence::UNCALLED)
 }
 
 fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {

@@ -20,27 +20,35 @@ impl<'d> Image<'d> {
         let mut ids = BuildIds::default();
         for data in &self.notes {
             let mut rest = *data;
-            while let Some((owner, kind, description, behind)) = self.note(rest) {
-                match (owner, kind) {
-                    (b"GNU\0", GNU) if !description.is_empty() => ids.gnu = ids.gnu.or(Some(description)),
-                    (b"Go\0\0", GO) if !description.is_empty() => ids.go = ids.go.or(Some(description)),
+            while let Some(note) = self.note(rest) {
+                let description = Some(note.description).filter(|description| !description.is_empty());
+                match (note.owner, note.kind) {
+                    (b"GNU\0", GNU) => ids.gnu = ids.gnu.or(description),
+                    (b"Go\0\0", GO) => ids.go = ids.go.or(description),
                     _ => {}
                 }
-                rest = behind;
+                rest = note.behind;
             }
         }
         ids
     }
 
-    /// One note: owner, kind, description, and what is behind it. Numbers have 32 bits in files of both classes, and what
-    /// follows each is aligned to 4 bytes.
-    fn note(&self, data: &'d [u8]) -> Option<(&'d [u8], u64, &'d [u8], &'d [u8])> {
+    /// The first note. Numbers have 32 bits in files of both classes, and what follows each part is aligned to 4 bytes.
+    fn note(&self, data: &'d [u8]) -> Option<Note<'d>> {
         let number = |at: usize| data.get(at..at + 4).map(|bytes| self.number(bytes));
         let (name, size, kind) = (number(0)? as usize, number(4)? as usize, number(8)?);
         let owner = data.get(12..12usize.checked_add(name)?)?;
         let begin = 12 + name.checked_next_multiple_of(4)?;
         let description = data.get(begin..begin.checked_add(size)?)?;
         let behind = data.get(begin + size.checked_next_multiple_of(4)?..).unwrap_or_default();
-        Some((owner, kind, description, behind))
+        Some(Note { owner, kind, description, behind })
     }
+}
+
+/// A note, and what is behind it.
+struct Note<'d> {
+    owner: &'d [u8],
+    kind: u64,
+    description: &'d [u8],
+    behind: &'d [u8],
 }

@@ -1,0 +1,179 @@
+//! What the database knows.
+
+use image::VirtualAddress;
+use serde::{Deserialize, Serialize};
+
+/// What a place in code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A function's first instruction.
+    Entry,
+    /// A copy that the compiler made for some callers (`.isra`, `.constprop`): its arguments may differ.
+    Clone,
+    /// A piece that was split off (`.part`): callers may enter it without the function's begin.
+    Part,
+    /// The rarely executed piece (`.cold`): no place for a probe.
+    Cold,
+    /// It chooses the function (`STT_GNU_IFUNC`), it is not the function.
+    Ifunc,
+}
+
+/// How a fact became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Method {
+    /// `.symtab`.
+    Symtab,
+    /// `.dynsym`.
+    Dynsym,
+    /// `.gnu_debugdata`.
+    Minidebuginfo,
+    /// A separate debug file.
+    Debugfile,
+    /// DWARF.
+    Dwarf,
+    /// Go's `.gopclntab`.
+    Gopclntab,
+    /// Found by other builds; the evidence says by which.
+    Identified,
+}
+
+impl Method {
+    /// A word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Method::Symtab => "symtab",
+            Method::Dynsym => "dynsym",
+            Method::Minidebuginfo => "minidebuginfo",
+            Method::Debugfile => "debugfile",
+            Method::Dwarf => "dwarf",
+            Method::Gopclntab => "gopclntab",
+            Method::Identified => "identified",
+        }
+    }
+}
+
+/// How sure a fact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Confidence {
+    /// One good witness, or several weak ones.
+    Probable,
+    /// Two independent witnesses.
+    Verified,
+    /// The file, or its debug file, says so itself.
+    Labelled,
+}
+
+impl Confidence {
+    /// A word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Confidence::Probable => "probable",
+            Confidence::Verified => "verified",
+            Confidence::Labelled => "labelled",
+        }
+    }
+}
+
+/// Where a file comes from; one file can come from many places, and one place has many files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// Whose package it is: `pypi`, `debian`; `file` where it is none.
+    pub ecosystem: String,
+    /// The package: `grpcio`.
+    pub package: String,
+    /// Its version: `1.60.1`.
+    pub version: String,
+    /// The rest of the package's name: a wheel's Python and ABI tags (`cp310-cp310`), a Debian suite; may be empty.
+    pub tag: String,
+    /// The platform: `manylinux_2_17_x86_64`, `amd64`.
+    pub platform: String,
+    /// The file in the package.
+    pub path: String,
+}
+
+/// A function of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fact {
+    /// Its linkage name.
+    pub name: String,
+    /// Its name without parameters, where that is another: `grpc_core::Server::Start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualified: Option<String>,
+    /// Where it begins.
+    #[serde(with = "address")]
+    pub address: VirtualAddress,
+    /// Bytes of code; 0 where that is not known.
+    pub size: u64,
+    /// What is there.
+    pub kind: Kind,
+    /// How it became known.
+    pub method: Method,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The witnesses, a line each; empty where the method says all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// Where it returns: bytes from its begin, ascending; empty where that was not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<u32>,
+}
+
+mod address {
+    use image::VirtualAddress;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(address: &VirtualAddress, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{:#x}", address.0))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<VirtualAddress, D::Error> {
+        let text = <std::borrow::Cow<'d, str>>::deserialize(from)?;
+        let digits = text.strip_prefix("0x").ok_or_else(|| serde::de::Error::custom("an address begins with 0x"))?;
+        u64::from_str_radix(digits, 16).map(VirtualAddress).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Field {
+    /// Its path: `base.peer_string`.
+    pub path: String,
+    /// Bits from the struct's begin.
+    pub offset_bits: u64,
+    /// Its bits.
+    pub size_bits: u64,
+}
+
+/// A struct of a version of a package, in one configuration of its build.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Layout {
+    /// Whose package it is.
+    pub ecosystem: String,
+    /// The package.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// The instruction set.
+    pub machine: String,
+    /// What changes it besides: `NDEBUG`.
+    pub configuration: String,
+    /// The struct.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Where it is from: `dwarf`, `compiled`.
+    pub source: String,
+    /// What checked it besides: a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// Its fields, in order of offset.
+    pub fields: Vec<Field>,
+}

@@ -1,0 +1,194 @@
+//! The database as its users meet it: what goes in comes out, as rows and as text; and what is wrong is said.
+
+use image::VirtualAddress;
+use offset_db::{Confidence, Fact, Field, Fingerprint, Kind, Layout, Merged, Method, Origin, Store, export, merge};
+use std::path::Path;
+
+fn fingerprint(number: u8) -> Fingerprint {
+    Fingerprint {
+        build_id: Some(vec![number; 20]),
+        text: u64::from(number) << 56 | 7,
+        file: u128::from(number) << 120 | 9,
+        size: 1000 + u64::from(number),
+        machine: "x86_64".to_owned(),
+        go_build_id: None,
+    }
+}
+
+fn origin(version: &str, tag: &str) -> Origin {
+    Origin {
+        ecosystem: "pypi".to_owned(),
+        package: "grpcio".to_owned(),
+        version: version.to_owned(),
+        tag: tag.to_owned(),
+        platform: "manylinux2014_x86_64".to_owned(),
+        path: "grpc/_cython/cygrpc.so".to_owned(),
+    }
+}
+
+fn fact(name: &str, address: u64, method: Method) -> Fact {
+    Fact {
+        name: name.to_owned(),
+        qualified: None,
+        address: VirtualAddress(address),
+        size: 64,
+        kind: Kind::Entry,
+        method,
+        confidence: if method == Method::Identified { Confidence::Verified } else { Confidence::Labelled },
+        evidence: vec!["lineage: grpcio 1.40.0: 0.97".to_owned()],
+        returns: vec![12, 60],
+    }
+}
+
+fn layout() -> Layout {
+    Layout {
+        ecosystem: "pypi".to_owned(),
+        package: "grpcio".to_owned(),
+        version: "1.60.1".to_owned(),
+        machine: "x86_64".to_owned(),
+        configuration: "NDEBUG".to_owned(),
+        name: "grpc_chttp2_stream".to_owned(),
+        size: 768,
+        source: "compiled".to_owned(),
+        evidence: Vec::new(),
+        fields: vec![Field { path: "id".to_owned(), offset_bits: 144 * 8, size_bits: 32 }],
+    }
+}
+
+/// A database with two files, of which one is in two packages.
+fn filled(path: &Path) -> Store {
+    let mut store = Store::create(path).unwrap();
+    let facts = [fact("SSL_write", u64::MAX - 15, Method::Dynsym), fact("SSL_read", 0x20, Method::Identified)];
+    store.add(&fingerprint(1), &[origin("1.38.0", "cp38"), origin("1.38.1", "cp38")], &facts).unwrap();
+    store.add(&fingerprint(2), &[], &[]).unwrap();
+    store.add_layouts(&[layout()]).unwrap();
+    store
+}
+
+fn text_of(store: &Store) -> String {
+    let mut text = Vec::new();
+    export(store, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn what_goes_in_comes_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("offsets.sqlite");
+    drop(filled(&path));
+    let store = Store::open(&path).unwrap();
+    let file = store.known(&fingerprint(1)).unwrap().unwrap();
+    assert_eq!(store.facts_of(&file, "SSL_write").unwrap(), [fact("SSL_write", u64::MAX - 15, Method::Dynsym)]);
+    assert_eq!(store.facts(&file).unwrap().len(), 2);
+    assert_eq!(store.origins(&file).unwrap(), [origin("1.38.0", "cp38"), origin("1.38.1", "cp38")]);
+    assert_eq!(store.layouts_of(&origin("1.60.1", ""), "x86_64", "grpc_chttp2_stream").unwrap(), [layout()]);
+    assert!(store.known(&fingerprint(3)).unwrap().is_none());
+    let other_code = Fingerprint { text: 8, ..fingerprint(1) };
+    assert!(store.known(&other_code).unwrap().is_none(), "a build-id alone is not enough");
+    let statistics = store.statistics().unwrap();
+    assert_eq!((statistics.files, statistics.functions, statistics.layouts), (2, 2, 1));
+    assert_eq!((statistics.packages[0].versions, statistics.packages[0].labelled), (2, 1));
+}
+
+#[test]
+fn an_export_is_sorted_and_gives_the_same_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_of(&filled(&folder.path().join("one")));
+    let mut other = Store::create(&folder.path().join("other")).unwrap();
+    let merged = merge(&mut other, &mut text.as_bytes()).unwrap();
+    assert_eq!(merged, Merged { files: 2, functions: 2, layouts: 1 });
+    assert_eq!(text_of(&other), text);
+    // once more changes nothing
+    merge(&mut other, &mut text.as_bytes()).unwrap();
+    assert_eq!(text_of(&other), text);
+}
+
+#[test]
+fn what_differs_is_kept_side_by_side() {
+    let mut store = Store::in_memory().unwrap();
+    store.add(&fingerprint(1), &[], &[fact("SSL_read", 0x20, Method::Identified)]).unwrap();
+    let mut theirs = Store::in_memory().unwrap();
+    theirs.add(&fingerprint(1), &[], &[fact("SSL_read", 0x30, Method::Identified)]).unwrap();
+    merge(&mut store, &mut text_of(&theirs).as_bytes()).unwrap();
+    let file = store.known(&fingerprint(1)).unwrap().unwrap();
+    let addresses: Vec<u64> = store.facts_of(&file, "SSL_read").unwrap().iter().map(|fact| fact.address.0).collect();
+    assert_eq!(addresses, [0x20, 0x30]);
+}
+
+#[test]
+fn a_wrong_line_changes_nothing() {
+    for (text, expected) in [
+        ("{}", "line 1: "),
+        (r#"{"copy":{"hash":"00","size":1}}"#, "line 1: no file was named before it"),
+        (r#"{"file":{"key":"k","text":"zz","machine":"x86_64"}}"#, "line 1: text: invalid digit"),
+        (r#"{"file":{"key":"k","build_id":"abc","text":"00","machine":"x86_64"}}"#, "line 1: build_id: an even number"),
+        ("{\"file\":{\"key\":\"k\",\"text\":\"00\",\"machine\":\"x86_64\"}}\n{\"file\":", "line 2: EOF"),
+    ] {
+        let mut store = filled(Path::new(":memory:"));
+        let before = text_of(&store);
+        let error = merge(&mut store, &mut text.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{text}: {error}");
+        assert_eq!(text_of(&store), before);
+    }
+}
+
+fn check_error(path: &Path, expected: &str) {
+    let error = Store::open(path).map(drop).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    if !expected.contains("unable to open") {
+        let error = Store::create(path).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_database_of_ours_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    check_error(&path, "unable to open");
+    std::fs::write(&path, b"SQLite format 3\0 but then nothing of it").unwrap();
+    check_error(&path, "not a database");
+    std::fs::remove_file(&path).unwrap();
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    foreign.execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3").unwrap();
+    drop(foreign);
+    check_error(&path, "no database of offsets");
+    std::fs::remove_file(&path).unwrap();
+    drop(filled(&path));
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    check_error(&path, "schema 99 is newer than this program's");
+}
+
+#[test]
+fn two_writers_at_once_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    std::thread::scope(|scope| {
+        for writer in 0..4u8 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut store = Store::create(path).unwrap();
+                for number in 0..8 {
+                    store.add(&fingerprint(writer * 8 + number), &[], &[fact("f", 16, Method::Symtab)]).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(Store::open(&path).unwrap().statistics().unwrap().files, 32);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_nothing_is_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(filled(&path));
+    let mut store = Store::create(&path).unwrap();
+    let before = text_of(&store);
+    let pages: i64 =
+        rusqlite::Connection::open(&path).unwrap().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.limit_pages(pages as u32 + 1).unwrap();
+    let facts: Vec<Fact> = (0..5000).map(|at| fact(&format!("function_{at}"), at, Method::Symtab)).collect();
+    let error = store.add(&fingerprint(9), &[], &facts).unwrap_err().to_string();
+    assert!(error.contains("full"), "{error}");
+    assert_eq!(text_of(&store), before);
+}
