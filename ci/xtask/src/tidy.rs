@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("identify", &["image"]),
     ("offset-db", &["image"]),
+    ("offsetdb", &["image", "identify", "offset-db", "symbols"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("lcc-bpf-compile", &[]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),

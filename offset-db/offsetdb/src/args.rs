@@ -1,0 +1,140 @@
+//! The command line: what can be said.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The offset of any function in any user library, stripped ones included.
+#[derive(Debug, Parser)]
+#[command(name = "offsetdb", version, max_term_width = 120, propagate_version = true)]
+pub struct Args {
+    /// The database; else $OFFSETDB, else offsets.sqlite beside the program or in /usr/share/lcc
+    #[arg(short, long, global = true, value_name = "FILE", env = "OFFSETDB")]
+    pub database: Option<PathBuf>,
+    /// Say more of what is done; twice, three times for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell where functions begin in a file, by its own names and by the database
+    Lookup(Lookup),
+    /// Take what files say of themselves into the database
+    Import(Import),
+    /// Find a stripped file's functions by those of labelled builds
+    Identify(Identify),
+    /// Download all versions of a package, and take what is known or found of each into the database
+    Pull(Pull),
+    /// Tell how a fact is known
+    Explain(Explain),
+    /// Tell what is in the database
+    Stats(Json),
+    /// Write the database as text: JSON lines, sorted
+    Export(Output),
+    /// Add exports to the database
+    Merge(Merge),
+}
+
+/// `lookup`.
+#[derive(Debug, clap::Args)]
+pub struct Lookup {
+    /// An ELF file, or a wheel or zip that has one
+    pub file: PathBuf,
+    /// Functions, by their symbols or their names without parameters; else those that the database was asked for
+    pub functions: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// ELF files, wheels, zips
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Only these functions; repeatable
+    #[arg(long = "function", value_name = "NAME")]
+    pub functions: Vec<String>,
+}
+
+/// `identify`.
+#[derive(Debug, clap::Args)]
+pub struct Identify {
+    /// The stripped file
+    pub file: PathBuf,
+    /// A labelled build; repeatable. The first ones count as of the same package
+    #[arg(long, value_name = "FILE")]
+    pub reference: Vec<PathBuf>,
+    /// The version's own source, compiled by somebody: its names are those of the file; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub compiled: Vec<PathBuf>,
+    /// Only these functions; repeatable
+    #[arg(long = "function", value_name = "NAME")]
+    pub functions: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pull`.
+#[derive(Debug, clap::Args)]
+pub struct Pull {
+    /// Whose package it is
+    #[arg(value_parser = ["pypi"])]
+    pub ecosystem: String,
+    /// The package
+    pub package: String,
+    /// Its versions: `1.60.1`, `1.20..1.40`, `1.41..`
+    #[arg(long, value_name = "RANGE", default_value = "..")]
+    pub versions: String,
+    /// Pythons, as wheels name them; all of a version's are taken
+    #[arg(long, value_name = "TAG", value_delimiter = ',', default_value = "38,310,312")]
+    pub python: Vec<String>,
+    /// The recipe; else the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Where downloads and compiled references are kept [default: ~/.cache/lcc/offsets]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Do not compile the versions' sources: one witness less
+    #[arg(long)]
+    pub no_compile: bool,
+}
+
+/// `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// The file
+    pub file: PathBuf,
+    /// The function
+    pub function: String,
+}
+
+/// `stats`.
+#[derive(Debug, clap::Args)]
+pub struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `export`.
+#[derive(Debug, clap::Args)]
+pub struct Output {
+    /// The file; standard output where it is missing or `-`
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// `merge`.
+#[derive(Debug, clap::Args)]
+pub struct Merge {
+    /// Exports
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}

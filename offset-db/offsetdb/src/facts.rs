@@ -1,0 +1,156 @@
+//! What is known of a file's functions, as the database has it: by the file's own names, or by references.
+
+use identify::{Answer, Evidence, Model, Reference, Testimony, Verdict, Witness};
+use image::Image;
+use offset_db::{Confidence, Fact, Kind, Method};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The facts of a file's own names. With `wanted`, only of those, by their symbols or their names without parameters.
+///
+/// # Errors
+/// The file is not loaded, or its tables are damaged.
+pub fn labelled(image: &Image<'_>, wanted: &BTreeSet<String>) -> symbols::Result<Vec<Fact>> {
+    let functions = symbols::functions(&symbols::Sources::of(image))?;
+    let mut facts = Vec::new();
+    for function in &functions.functions {
+        for name in &function.names {
+            if !wanted.is_empty() && !wanted.contains(&name.text) && !wanted.contains(&name.qualified) {
+                continue;
+            }
+            let Some(method) = name.sources.iter().next().and_then(method) else { continue };
+            facts.push(Fact {
+                name: name.text.clone(),
+                qualified: Some(name.qualified.clone()).filter(|qualified| *qualified != name.text),
+                address: function.address,
+                size: function.size,
+                kind: kind(name.kind),
+                method,
+                confidence: Confidence::Labelled,
+                evidence: Vec::new(),
+                returns: Vec::new(),
+            });
+        }
+    }
+    Ok(facts)
+}
+
+fn method(source: symbols::Source) -> Option<Method> {
+    Some(match source {
+        symbols::Source::Symtab => Method::Symtab,
+        symbols::Source::Dynsym => Method::Dynsym,
+        symbols::Source::DebugFile => Method::Debugfile,
+        symbols::Source::MiniDebugInfo => Method::Minidebuginfo,
+        symbols::Source::Gopclntab => Method::Gopclntab,
+        symbols::Source::Dwarf => Method::Dwarf,
+        _ => return None,
+    })
+}
+
+fn kind(kind: symbols::Kind) -> Kind {
+    match kind {
+        symbols::Kind::Ifunc => Kind::Ifunc,
+        symbols::Kind::Clone => Kind::Clone,
+        symbols::Kind::Part => Kind::Part,
+        symbols::Kind::Cold => Kind::Cold,
+        _ => Kind::Entry,
+    }
+}
+
+/// A build whose functions have names, for [`identified`].
+#[derive(Debug)]
+pub struct Build {
+    /// What it is, for people.
+    pub name: String,
+    /// Its functions.
+    pub model: Model,
+    /// Names without parameters and the functions that have them: those that only one function has.
+    pub labels: Vec<(String, u32)>,
+    /// The symbols of such names.
+    pub linkage: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// A build by its facts. What is less than verified, and what is no whole function, is left out.
+    #[must_use]
+    pub fn new(name: String, model: Model, facts: &[Fact]) -> Build {
+        let mut labels: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        let mut linkage = BTreeMap::new();
+        for fact in facts.iter().filter(|fact| fact.confidence >= Confidence::Verified && fact.kind == Kind::Entry) {
+            let Some(at) = model.at(fact.address) else { continue };
+            let name = fact.qualified.as_deref().unwrap_or(&fact.name);
+            labels.entry(name).or_default().insert(at);
+            linkage.insert(name.to_owned(), fact.name.clone());
+        }
+        let only = |(name, at): (&str, BTreeSet<u32>)| Some((name.to_owned(), *at.first().filter(|_| at.len() == 1)?));
+        let labels = labels.into_iter().filter_map(only).collect();
+        Build { name, model, labels, linkage }
+    }
+}
+
+/// The facts of a stripped file by other builds: each with where its names come from. With `wanted`, only of those names.
+#[must_use]
+pub fn identified(model: &Model, builds: &[(Witness, &Build)], wanted: &BTreeSet<String>) -> (Vec<Fact>, Vec<Answer>) {
+    let is_wanted = |label: &&(String, u32)| wanted.is_empty() || wanted.contains(&label.0);
+    let references: Vec<Reference<'_>> = builds
+        .iter()
+        .map(|(witness, build)| Reference {
+            name: build.name.clone(),
+            witness: *witness,
+            model: &build.model,
+            labels: build.labels.iter().filter(is_wanted).cloned().collect(),
+        })
+        .collect();
+    let answers = identify::identify(model, &references);
+    let facts = answers.iter().flat_map(|answer| facts_of(model, builds, answer)).collect();
+    (facts, answers)
+}
+
+/// One fact where there is a verdict; else one for each candidate, which are probable only.
+fn facts_of(model: &Model, builds: &[(Witness, &Build)], answer: &Answer) -> Vec<Fact> {
+    let (functions, confidence): (BTreeSet<u32>, _) = match answer.verdict {
+        Verdict::Verified(function) => ([function].into(), Confidence::Verified),
+        Verdict::Probable(function) => ([function].into(), Confidence::Probable),
+        _ => (answer.testimonies.iter().map(|one| one.function).collect(), Confidence::Probable),
+    };
+    // the names of this very version first
+    let mut by_version: Vec<_> = builds.iter().collect();
+    by_version.sort_by_key(|(witness, _)| *witness != Witness::Compiled);
+    let linkage = by_version.iter().find_map(|(_, build)| build.linkage.get(&answer.name)).unwrap_or(&answer.name);
+    let fact = |function: u32| {
+        let place = &model.functions[function as usize];
+        let said = answer.testimonies.iter().filter(|one| one.function == function);
+        Fact {
+            name: linkage.clone(),
+            qualified: Some(answer.name.clone()).filter(|name| name != linkage),
+            address: place.address,
+            size: place.size,
+            kind: if place.kind == identify::Kind::Cold { Kind::Cold } else { Kind::Entry },
+            method: Method::Identified,
+            confidence,
+            evidence: said.map(line).collect(),
+            returns: Vec::new(),
+        }
+    };
+    functions.into_iter().map(fact).collect()
+}
+
+/// A testimony, for people.
+#[must_use]
+pub fn line(one: &Testimony) -> String {
+    if one.witness == Witness::Text {
+        return "text: no other function refers to a text that tells of it".to_owned();
+    }
+    let words = [
+        (Evidence::EXACT, "same code"),
+        (Evidence::SHAPE, "same instructions"),
+        (Evidence::BEGIN, "begins alike"),
+        (Evidence::TEXTS, "texts"),
+        (Evidence::CALLS, "its callers"),
+        (Evidence::CALLED, "what it calls"),
+        (Evidence::ORDER, "its neighbours"),
+        (Evidence::TABLE, "its table"),
+    ];
+    let said: Vec<&str> = words.iter().filter(|(what, _)| one.evidence.has(*what)).map(|(_, word)| *word).collect();
+    let weak = if one.is_strong { "" } else { "weak: " };
+    format!("{}: {weak}{} {:.2}: {}", one.witness.word(), one.reference, one.similarity, said.join(", "))
+}

@@ -1,0 +1,13 @@
+//! The offset of any function in any user library, stripped ones included: the command, and what it does.
+//!
+//! ```text
+//! FILE ─> input (path, wheel, process) ─> label: its own names ────────────┐
+//!                                     └─> references ─> identify ─> facts ─┴─> the database
+//! ```
+
+pub mod args;
+pub mod cmd;
+pub mod facts;
+pub mod input;
+pub mod package;
+pub mod pull;

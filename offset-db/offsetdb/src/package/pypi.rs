@@ -1,0 +1,152 @@
+//! Python's packages, by pip as it is set up on the machine.
+
+use super::recipe::Version;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where wheels, sources and compiled references are kept.
+#[derive(Clone, Debug)]
+pub struct Cache(PathBuf);
+
+impl Cache {
+    /// `folder`, or `$XDG_CACHE_HOME/lcc/offsets`, or `~/.cache/lcc/offsets`.
+    ///
+    /// # Errors
+    /// There is no home.
+    pub fn at(folder: Option<&Path>) -> Result<Cache> {
+        if let Some(folder) = folder {
+            return Ok(Cache(folder.to_owned()));
+        }
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+        Ok(Cache(base.context("neither XDG_CACHE_HOME nor HOME is set; give --cache")?.join("lcc/offsets")))
+    }
+
+    /// A folder of it, made where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+}
+
+fn pip(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The versions of a package, in order.
+///
+/// # Errors
+/// pip is not there, or does not know the package.
+pub fn versions(package: &str) -> Result<Vec<Version>> {
+    let output = pip(Path::new("python3")).args(["index", "versions", package]).output().context("python3 -m pip")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let Some(list) = said.lines().find_map(|line| line.strip_prefix("Available versions: ")) else {
+        bail!("pip index versions {package}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    };
+    let mut versions: Vec<Version> = list.split(',').map(|version| Version::parse(version.trim())).collect();
+    versions.sort();
+    Ok(versions)
+}
+
+/// The platforms of x86-64's wheels with glibc, newest first.
+const PLATFORMS: [&str; 5] =
+    ["manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"];
+
+/// A version's wheel for a Python (`310`); from the cache, or downloaded. `None` where the package has none.
+///
+/// # Errors
+/// pip is not there, or the cache cannot be written.
+pub fn wheel(cache: &Cache, package: &str, version: &Version, python: &str) -> Result<Option<PathBuf>> {
+    let folder = cache.folder("wheels")?;
+    let is_it = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(&format!("{package}-{}-cp{python}-", version.text())) && name.ends_with("x86_64.whl")
+    };
+    let find = |folder: &Path| -> Result<Option<PathBuf>> {
+        let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_it(path)).collect();
+        paths.sort();
+        Ok(paths.into_iter().next())
+    };
+    if let Some(path) = find(&folder)? {
+        return Ok(Some(path));
+    }
+    let none = folder.join(format!("{package}-{}-cp{python}.none", version.text()));
+    if none.exists() {
+        return Ok(None);
+    }
+    // whole or not there: pip writes as it reads
+    let unfinished = tempfile::Builder::new().prefix(".pip-").tempdir_in(&folder)?;
+    let mut command = pip(Path::new("python3"));
+    command.args(["download", "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]);
+    command.args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]));
+    command.args(["--abi", &format!("cp{python}"), "--abi", &format!("cp{python}m"), "--abi", "abi3"]);
+    command.arg("--dest").arg(unfinished.path()).arg(format!("{package}=={}", version.text()));
+    let output = command.output().context("python3 -m pip")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        if said.contains("No matching distribution") {
+            std::fs::write(&none, "")?;
+            return Ok(None);
+        }
+        bail!("pip download {package}=={}: {}", version.text(), said.trim());
+    }
+    let Some(path) = find(unfinished.path())? else { return Ok(None) };
+    let kept = folder.join(path.file_name().unwrap_or_default());
+    std::fs::rename(&path, &kept)?;
+    Ok(Some(kept))
+}
+
+/// A version's source, from the cache or downloaded. pip runs the package's own build for its name, which needs `needs`.
+///
+/// # Errors
+/// There is none, or its build does not say its name.
+pub fn source(cache: &Cache, package: &str, version: &Version, needs: &[String]) -> Result<PathBuf> {
+    let folder = cache.folder("sources")?;
+    let path = folder.join(format!("{package}-{}.tar.gz", version.text()));
+    if path.exists() {
+        return Ok(path);
+    }
+    let unfinished = tempfile::Builder::new().prefix(".pip-").tempdir_in(&folder)?;
+    let mut command = pip(&environment(cache, needs)?);
+    command.args(["download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--dest"]);
+    command.arg(unfinished.path()).arg(format!("{package}=={}", version.text()));
+    let output = command.output().context("pip")?;
+    let got = unfinished.path().join(path.file_name().unwrap_or_default());
+    if !got.exists() {
+        bail!("pip download {package}=={}: {}", version.text(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    std::fs::rename(&got, &path)?;
+    Ok(path)
+}
+
+/// The Python of an environment that has `needs`; made where it is missing.
+///
+/// # Errors
+/// python3 has no venv, or pip cannot install.
+pub fn environment(cache: &Cache, needs: &[String]) -> Result<PathBuf> {
+    let name = needs.concat().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    let folder = cache.folder("environments")?.join(name);
+    let (python, done) = (folder.join("bin/python"), folder.join("done"));
+    if done.exists() {
+        return Ok(python);
+    }
+    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output().context("python3 -m venv")?;
+    if !made.status.success() {
+        bail!("python3 -m venv: {}", String::from_utf8_lossy(&made.stdout).trim());
+    }
+    let installed = pip(&python).arg("install").args(needs).output().context("pip")?;
+    if !installed.status.success() {
+        bail!("pip install {}: {}", needs.join(" "), String::from_utf8_lossy(&installed.stderr).trim());
+    }
+    std::fs::write(done, "")?;
+    Ok(python)
+}

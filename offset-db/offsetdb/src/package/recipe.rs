@@ -1,0 +1,149 @@
+//! What is asked of a package, and how its source is compiled. A recipe is a file of JSON in `recipes/`.
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::path::Path;
+
+/// A package's recipe.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Whose package it is: `pypi`.
+    pub ecosystem: String,
+    /// The package.
+    pub package: String,
+    /// What the name of the file in the package begins with.
+    pub module: String,
+    /// The functions that are looked for, by their names without parameters.
+    pub targets: Vec<String>,
+    /// The units of the source that define them, by the ends of their paths.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// The compiler's flags, besides those that the package's own build gives.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// What the package's own build needs, by version; the first that fits counts.
+    #[serde(default)]
+    pub setup: Vec<Setup>,
+}
+
+/// What the build of some versions needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// Versions below this one; all where it is missing.
+    pub below: Option<String>,
+    /// Python packages, as pip takes them.
+    pub needs: Vec<String>,
+}
+
+const BUILT_IN: &[(&str, &str)] = &[("grpcio", include_str!("../../recipes/grpcio.json"))];
+
+impl Recipe {
+    /// The recipe of a package: a file, or one that is built in.
+    ///
+    /// # Errors
+    /// There is none, or it is no recipe.
+    pub fn of(package: &str, file: Option<&Path>) -> Result<Recipe> {
+        let (name, text) = match file {
+            Some(path) => {
+                let name = path.display().to_string();
+                (name.clone(), std::fs::read_to_string(path).with_context(|| name)?)
+            }
+            None => match BUILT_IN.iter().find(|(name, _)| *name == package) {
+                Some((name, text)) => (format!("the recipe of {name}"), (*text).to_owned()),
+                None => {
+                    let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+                    bail!("no recipe for {package}: give one with --recipe; built in: {}", known.join(", "))
+                }
+            },
+        };
+        serde_json::from_str(&text).context(name)
+    }
+
+    /// What the build of a version needs.
+    #[must_use]
+    pub fn needs(&self, version: &Version) -> &[String] {
+        let fits = |setup: &&Setup| setup.below.as_ref().is_none_or(|below| *version < Version::parse(below));
+        self.setup.iter().find(fits).map(|setup| &*setup.needs).unwrap_or_default()
+    }
+}
+
+/// A version, in the order of its numbers; what is no number comes behind them (PEP 440's pre-releases are not taken).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    numbers: Vec<u64>,
+    text: String,
+}
+
+impl Version {
+    /// Reads one.
+    #[must_use]
+    pub fn parse(text: &str) -> Version {
+        let numbers = text.split('.').map_while(|part| part.parse().ok()).collect();
+        Version { numbers, text: text.to_owned() }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its first two numbers: versions that have them alike have nearly the same source.
+    #[must_use]
+    pub fn line(&self) -> (u64, u64) {
+        let number = |at: usize| self.numbers.get(at).copied().unwrap_or_default();
+        (number(0), number(1))
+    }
+
+    /// Whether it is one of `FIRST..LAST`, both of them in it and either of them missing, or just the one. The last's end is open:
+    /// `..1.40` has 1.40.2.
+    ///
+    /// # Errors
+    /// `range` is empty.
+    pub fn is_in(&self, range: &str) -> Result<bool> {
+        if range.is_empty() {
+            bail!("an empty range of versions");
+        }
+        let (first, last) = range.split_once("..").unwrap_or((range, range));
+        let (first, last) = (Version::parse(first).numbers, Version::parse(last).numbers);
+        let is_first = first.is_empty() || self.numbers >= first;
+        let is_last = last.is_empty() || self.numbers.iter().take(last.len()).le(last.iter());
+        Ok(is_first && is_last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(version: &str, range: &str, expected: bool) {
+        assert_eq!(Version::parse(version).is_in(range).unwrap(), expected, "{version} in {range}");
+    }
+
+    #[test]
+    fn ranges_have_both_ends() {
+        check("1.40.0", "1.20..1.40", true);
+        check("1.40.2", "1.20..1.40", true);
+        check("1.41.0", "1.20..1.40", false);
+        check("1.9.0", "1.20..", false);
+        check("1.100.0", "1.20..", true);
+        check("1.60.1", "1.60.1", true);
+        check("1.60.2", "1.60.1", false);
+        check("1.60.2", "..1.60", true);
+        check("1.60.2", "..", true);
+        assert!(Version::parse("1").is_in("").is_err());
+    }
+
+    #[test]
+    fn built_in_recipes_can_be_read() {
+        for (name, _) in BUILT_IN {
+            let recipe = Recipe::of(name, None).unwrap();
+            assert!(!recipe.targets.is_empty());
+            assert!(recipe.needs(&Version::parse("1.60.1")).iter().any(|need| need == "setuptools<70"));
+            assert!(recipe.needs(&Version::parse("1.80.0")).iter().any(|need| need == "setuptools>=77"));
+        }
+        assert!(Recipe::of("nothing", None).unwrap_err().to_string().starts_with("no recipe for nothing"));
+    }
+}

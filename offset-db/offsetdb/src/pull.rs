@@ -1,0 +1,199 @@
+//! All versions of a package: each wheel's library is told by its own names, or by the builds before it and its own source.
+
+use crate::facts::{self, Build};
+use crate::input;
+use crate::package::compile;
+use crate::package::pypi::{self, Cache};
+use crate::package::recipe::{Recipe, Version};
+use anyhow::{Context, Result};
+use identify::{Model, Witness};
+use image::Image;
+use offset_db::{Confidence, Fact, Fingerprint, Method, Origin, Store};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+
+/// What to pull.
+#[derive(Debug)]
+pub struct Pull<'p> {
+    /// The package's recipe.
+    pub recipe: &'p Recipe,
+    /// Its versions, ascending.
+    pub versions: &'p [Version],
+    /// Pythons, as wheels name them.
+    pub pythons: &'p [String],
+    /// Whether the versions' sources are compiled.
+    pub compile: bool,
+    /// Where downloads are.
+    pub cache: &'p Cache,
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The version.
+    pub version: String,
+    /// The wheel.
+    pub wheel: String,
+    /// Targets that the file itself names, that two witnesses told, that one did, and of which nothing is known.
+    pub labelled: usize,
+    /// See there.
+    pub verified: usize,
+    /// See there.
+    pub probable: usize,
+    /// Names of targets without a verified place.
+    pub missing: Vec<String>,
+    /// The database had all of it before.
+    pub was_known: bool,
+}
+
+/// How many versions before one are asked.
+const BEFORE: usize = 3;
+
+/// Pulls. `done` is told each file's outcome, `failed` what went wrong with a version; the rest goes on.
+///
+/// # Errors
+/// The database or the cache cannot be written.
+pub fn pull(
+    store: &mut Store,
+    what: &Pull<'_>,
+    mut done: impl FnMut(Outcome),
+    mut failed: impl FnMut(&Version, anyhow::Error),
+) -> Result<()> {
+    let targets: BTreeSet<String> = what.recipe.targets.iter().cloned().collect();
+    let mut before: VecDeque<Build> = VecDeque::new();
+    let mut compiled: BTreeMap<(u64, u64), Option<Build>> = BTreeMap::new();
+    for version in what.versions {
+        let mut same: Vec<Build> = Vec::new();
+        for python in what.pythons {
+            let wheel = match pypi::wheel(what.cache, &what.recipe.package, version, python) {
+                Ok(Some(wheel)) => wheel,
+                Ok(None) => continue,
+                Err(error) => {
+                    failed(version, error);
+                    continue;
+                }
+            };
+            let mut references = References { before: &before, same: &same, compiled: &mut compiled };
+            match one(store, what, version, &wheel, &targets, &mut references) {
+                Ok((outcome, build)) => {
+                    done(outcome);
+                    same.push(build);
+                }
+                Err(error) => failed(version, error),
+            }
+        }
+        if let Some(build) = same.pop() {
+            before.push_back(build);
+            if before.len() > BEFORE {
+                before.pop_front();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Builds that a file is held against.
+struct References<'r> {
+    /// Of the versions before.
+    before: &'r VecDeque<Build>,
+    /// Of the same version, for other Pythons.
+    same: &'r [Build],
+    /// By lines of versions, from their sources.
+    compiled: &'r mut BTreeMap<(u64, u64), Option<Build>>,
+}
+
+fn one(
+    store: &mut Store,
+    what: &Pull<'_>,
+    version: &Version,
+    wheel: &Path,
+    targets: &BTreeSet<String>,
+    references: &mut References<'_>,
+) -> Result<(Outcome, Build)> {
+    let inputs = input::open(wheel, &what.recipe.module)?;
+    let input = inputs.first().context("no library")?;
+    let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
+    let fingerprint = Fingerprint::of(&image);
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let origin = origin(what.recipe, &name, &input.path);
+    let model = Model::of(&image);
+    let title = format!("{} {} {}", what.recipe.package, version.text(), origin.tag);
+    let known = store.known(&fingerprint)?;
+    let had = known.map(|file| store.facts(&file)).transpose()?.unwrap_or_default();
+    if is_complete(&had, targets) {
+        store.add(&fingerprint, &[origin], &[])?;
+        let outcome = outcome(version, name, &had, targets, true);
+        return Ok((outcome, Build::new(title, model, &had)));
+    }
+    let mut facts = facts::labelled(&image, targets).with_context(|| input.name.clone())?;
+    let named: BTreeSet<String> = facts.iter().map(|fact| fact.qualified.clone().unwrap_or(fact.name.clone())).collect();
+    let open: BTreeSet<String> = targets.difference(&named).cloned().collect();
+    if !open.is_empty() {
+        let line = version.line();
+        if what.compile && !references.compiled.contains_key(&line) {
+            // the last of a line stands for all of it
+            let last = what.versions.iter().filter(|other| other.line() == line).max().unwrap_or(version);
+            let build = compile::reference(what.cache, what.recipe, last).and_then(|compiled| compiled_build(&compiled, what.recipe));
+            if let Err(error) = &build {
+                tracing::warn!("{} {}: {error:#}", what.recipe.package, last.text());
+            }
+            references.compiled.insert(line, build.ok());
+        }
+        let compiled = references.compiled.get(&line).into_iter().flatten().map(|build| (Witness::Compiled, build));
+        let lineage = references.same.iter().chain(references.before).map(|build| (Witness::Lineage, build));
+        let builds: Vec<(Witness, &Build)> = compiled.chain(lineage).collect();
+        facts.extend(facts::identified(&model, &builds, &open).0);
+        store.remove(&fingerprint, Method::Identified)?;
+    }
+    store.add(&fingerprint, &[origin], &facts)?;
+    Ok((outcome(version, name, &facts, targets, false), Build::new(title, model, &facts)))
+}
+
+/// A reference from source as a build.
+fn compiled_build(compiled: &compile::Compiled, recipe: &Recipe) -> Result<Build> {
+    let bytes = std::fs::read(&compiled.path).with_context(|| compiled.path.display().to_string())?;
+    let image = Image::parse(&bytes).with_context(|| compiled.path.display().to_string())?;
+    let facts = facts::labelled(&image, &BTreeSet::new())?;
+    let name = format!("{} {} by {}", recipe.package, compiled.version.text(), compiled.compiler);
+    Ok(Build::new(name, Model::of(&image), &facts))
+}
+
+/// A wheel's name is package-version(-build)?-python-abi-platform.whl (PEP 427).
+fn origin(recipe: &Recipe, wheel: &str, path: &str) -> Origin {
+    let parts: Vec<&str> = wheel.trim_end_matches(".whl").split('-').collect();
+    let part = |back: usize| parts.len().checked_sub(back).and_then(|at| parts.get(at)).copied().unwrap_or_default();
+    Origin {
+        ecosystem: recipe.ecosystem.clone(),
+        package: recipe.package.clone(),
+        version: parts.get(1).copied().unwrap_or_default().to_owned(),
+        tag: format!("{}-{}", part(3), part(2)),
+        platform: part(1).to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn place_of<'f>(facts: &'f [Fact], target: &str) -> Option<&'f Fact> {
+    let is_it = |fact: &&Fact| fact.name == target || fact.qualified.as_deref() == Some(target);
+    facts.iter().filter(is_it).max_by_key(|fact| fact.confidence)
+}
+
+fn is_complete(facts: &[Fact], targets: &BTreeSet<String>) -> bool {
+    let is_sure = |target: &String| place_of(facts, target).is_some_and(|fact| fact.confidence >= Confidence::Verified);
+    targets.iter().all(is_sure)
+}
+
+fn outcome(version: &Version, wheel: String, facts: &[Fact], targets: &BTreeSet<String>, was_known: bool) -> Outcome {
+    let count = |confidence: Confidence| {
+        targets.iter().filter(|target| place_of(facts, target).is_some_and(|fact| fact.confidence == confidence)).count()
+    };
+    let is_open = |target: &&String| place_of(facts, target).is_none_or(|fact| fact.confidence < Confidence::Verified);
+    Outcome {
+        version: version.text().to_owned(),
+        wheel,
+        labelled: count(Confidence::Labelled),
+        verified: count(Confidence::Verified),
+        probable: count(Confidence::Probable),
+        missing: targets.iter().filter(is_open).cloned().collect(),
+        was_known,
+    }
+}
