@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("identify", &["image"]),
     ("offset-db", &["image"]),
     ("offsetdb", &["image", "identify", "offset-db", "symbols"]),
+    ("symbols", &["image"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("lcc-bpf-compile", &[]),
     ("xtask", &["btf", "dwarf", "pack", "lcc-btf", "lcc-bpf-compile"]),
@@ -30,7 +31,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that take bytes and return values: no unsafe code, no files, no processes, no environment.
-const CORES: &[&str] = &["btfhub-gen/btf", "btfhub-gen/dwarf", "loader/plan", "offset-db/image", "offset-db/identify"];
+const CORES: &[&str] = &[
+    "btfhub-gen/btf",
+    "btfhub-gen/dwarf",
+    "loader/plan",
+    "offset-db/image",
+    "offset-db/identify",
+    "offset-db/symbols",
+];
 const IO_MODULES: &[&str] = &["std::fs", "std::net", "std::process", "std::env", "std::os", "memmap2"];
 
 /// Module names that say nothing. (`helpers` would too, but BPF has helper functions.)

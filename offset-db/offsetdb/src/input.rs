@@ -72,7 +72,7 @@ fn members(name: &str, bytes: &[u8], module: &str) -> Result<Vec<Input>> {
     let mut found = Vec::new();
     for index in 0..archive.len() {
         let member = archive.by_index(index).with_context(|| format!("{name}: entry {index}"))?;
-        let path = member.name().to_owned();
+        let path = member.name().with_context(|| format!("{name}: entry {index}"))?.into_owned();
         let file = path.rsplit('/').next().unwrap_or_default();
         if !member.is_file() || !file.starts_with(module) || !(file.ends_with(".so") || file.contains(".so.")) {
             continue;

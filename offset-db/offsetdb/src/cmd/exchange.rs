@@ -12,7 +12,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The database cannot be read, the text not be written.
-pub fn export(database: &Path, what: &Output) -> Result<ExitCode> {
+pub(super) fn export(database: &Path, what: &Output) -> Result<ExitCode> {
     let store = Store::open(database)?;
     if what.output == Path::new("-") {
         let mut out = BufWriter::new(std::io::stdout().lock());
@@ -42,7 +42,7 @@ fn unwrapped(error: offset_db::Error) -> anyhow::Error {
 ///
 /// # Errors
 /// One cannot be read, has a wrong line, or the database cannot be written.
-pub fn merge(database: &Path, what: &Merge) -> Result<ExitCode> {
+pub(super) fn merge(database: &Path, what: &Merge) -> Result<ExitCode> {
     let mut store = Store::create(database)?;
     for path in &what.files {
         let name = || path.display().to_string();

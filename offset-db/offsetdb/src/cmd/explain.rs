@@ -14,7 +14,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The file or the database cannot be read.
-pub fn run(database: Option<&Path>, what: &Explain) -> Result<ExitCode> {
+pub(super) fn run(database: Option<&Path>, what: &Explain) -> Result<ExitCode> {
     let store = super::maybe(database)?;
     let mut out = std::io::stdout().lock();
     let mut is_known = false;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// A file cannot be read; the database cannot be written.
-pub fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> {
+pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> {
     if what.reference.is_empty() && what.compiled.is_empty() {
         bail!("by which builds? name them with --reference or --compiled");
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// A file cannot be read; the database cannot be written.
-pub fn run(database: &Path, what: &Import) -> Result<ExitCode> {
+pub(super) fn run(database: &Path, what: &Import) -> Result<ExitCode> {
     let mut store = Store::create(database)?;
     let wanted = what.functions.iter().cloned().collect();
     let mut all = true;

@@ -42,7 +42,7 @@ struct Function {
 ///
 /// # Errors
 /// The file is none that can be looked into; the database cannot be read.
-pub fn run(database: Option<&Path>, what: &Lookup) -> Result<ExitCode> {
+pub(super) fn run(database: Option<&Path>, what: &Lookup) -> Result<ExitCode> {
     let store = super::maybe(database)?;
     let mut files = Vec::new();
     for input in input::open(&what.file, "")? {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// There is no recipe, no such package, or the database cannot be written.
-pub fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode> {
+pub(super) fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode> {
     let recipe = Recipe::of(&what.package, what.recipe.as_deref())?;
     let cache = Cache::at(what.cache.as_deref())?;
     let mut versions = Vec::new();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn run(database: &Path, json: bool) -> Result<ExitCode> {
+pub(super) fn run(database: &Path, json: bool) -> Result<ExitCode> {
     let statistics = Store::open(database)?.statistics()?;
     let mut out = std::io::stdout().lock();
     if json {
