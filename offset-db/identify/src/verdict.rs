@@ -60,13 +60,16 @@ pub struct Testimony {
     pub evidence: Evidence,
     /// It would do alone.
     pub is_strong: bool,
+    /// It would do beside a strong one of another kind.
+    pub is_fair: bool,
 }
 
 /// What is known of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Two independent witnesses say it is this function, each strong enough alone, and none that is says otherwise.
+    /// Two independent witnesses say it is this function, one of them strong enough alone, and none that is says otherwise: but
+    /// for the lineage, against two of this very version.
     Verified(u32),
     /// One strong witness says so, and none says otherwise.
     Probable(u32),
@@ -107,6 +110,7 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
                 similarity: 0.0,
                 evidence: Evidence::TEXTS,
                 is_strong: testimonies.iter().any(|one| one.function == function),
+                is_fair: false,
             });
         }
         testimonies.sort_by(|x, y| (x.function, x.witness, &x.reference).cmp(&(y.function, y.witness, &y.reference)));
@@ -116,25 +120,32 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
 }
 
 fn testimony(reference: &Reference<'_>, model: &Model, found: &Match) -> Testimony {
+    let is_entry = model.functions[found.to as usize].kind == Kind::Entry;
     Testimony {
         witness: reference.witness,
         reference: reference.name.clone(),
         function: found.to,
         similarity: found.similarity,
         evidence: found.evidence,
-        is_strong: model.functions[found.to as usize].kind == Kind::Entry && is_strong(reference.witness, found),
+        is_strong: is_entry && is_strong(reference.witness, found),
+        is_fair: is_entry && is_fair(found),
     }
+}
+
+/// How many kinds of surroundings fit.
+fn contexts(found: &Match) -> usize {
+    let evidence = found.evidence;
+    let around = [Evidence::TEXTS, Evidence::CALLED, Evidence::ORDER];
+    let fit = around.iter().filter(|one| evidence.has(**one)).count();
+    fit + usize::from(evidence.has(Evidence::CALLS) || evidence.has(Evidence::TABLE))
+        // the same code in no other place of either file
+        + usize::from(found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE))
 }
 
 /// Whether a match would do alone. Measured: see `cargo xtask bench offsets`.
 fn is_strong(witness: Witness, found: &Match) -> bool {
     let evidence = found.evidence;
-    let around = [Evidence::TEXTS, Evidence::CALLED, Evidence::ORDER];
-    let mut contexts = around.iter().filter(|one| evidence.has(**one)).count();
-    contexts += usize::from(evidence.has(Evidence::CALLS) || evidence.has(Evidence::TABLE));
     let is_same = evidence.has(Evidence::EXACT) || evidence.has(Evidence::SHAPE);
-    // the same code in no other place of either file
-    contexts += usize::from(found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE));
     let alike = match witness {
         // the same compiler, mostly
         Witness::Lineage => 0.75,
@@ -142,7 +153,13 @@ fn is_strong(witness: Witness, found: &Match) -> bool {
     };
     // a part that was split off has the body, and neither the begin nor the callers
     let is_whole = is_same || evidence.has(Evidence::BEGIN);
-    (is_same || found.similarity >= alike) && is_whole && contexts >= 2 && !evidence.has(Evidence::UNCALLED)
+    (is_same || found.similarity >= alike) && is_whole && contexts(found) >= 2 && !evidence.has(Evidence::UNCALLED)
+}
+
+/// Whether a match would do beside a strong one.
+fn is_fair(found: &Match) -> bool {
+    const ALIKE: f32 = 0.4;
+    found.similarity >= ALIKE && contexts(found) >= 2 && !found.evidence.has(Evidence::UNCALLED)
 }
 
 fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {
@@ -150,11 +167,18 @@ fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {
     for one in testimonies.iter().filter(|one| one.is_strong) {
         strong.entry(one.function).or_default().insert(one.witness);
     }
-    let mut functions = strong.iter();
-    let (Some((&function, witnesses)), None) = (functions.next(), functions.next()) else { return Verdict::Unknown };
+    // a body that moved takes its lineage along
+    let own = |witnesses: &BTreeSet<Witness>| witnesses.iter().filter(|witness| **witness != Witness::Lineage).count();
+    if strong.values().any(|witnesses| own(witnesses) >= 2) {
+        strong.retain(|_, witnesses| own(witnesses) > 0);
+    }
+    let mut functions = strong.into_iter();
+    let (Some((function, mut witnesses)), None) = (functions.next(), functions.next()) else { return Verdict::Unknown };
     if model.functions[function as usize].kind == Kind::Cold {
         return Verdict::Unknown;
     }
+    let fair = testimonies.iter().filter(|one| one.is_fair && one.function == function);
+    witnesses.extend(fair.map(|one| one.witness));
     // what is weak may differ, but for the names of this very version
     let differs = |one: &Testimony| one.function != function && one.witness != Witness::Lineage;
     match witnesses.len() {

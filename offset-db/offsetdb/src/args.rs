@@ -29,6 +29,8 @@ pub enum Command {
     Identify(Identify),
     /// Download all versions of a package, and take what is known or found of each into the database
     Pull(Pull),
+    /// Take labelled files without their labels, identify them, and tell how much was right
+    Verify(Verify),
     /// Tell how a fact is known
     Explain(Explain),
     /// Tell what is in the database
@@ -137,4 +139,29 @@ pub struct Merge {
     /// Exports
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+}
+
+/// `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The package, of pypi
+    pub package: String,
+    /// Its versions, of which labelled ones are taken
+    #[arg(long, value_name = "RANGE", default_value = "..")]
+    pub versions: String,
+    /// Pythons, as wheels name them; the first that a version has is taken
+    #[arg(long, value_name = "TAG", value_delimiter = ',', default_value = "38,37,310")]
+    pub python: Vec<String>,
+    /// Versions whose source is compiled as a second witness
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    pub compiled: Vec<String>,
+    /// The recipe; else the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Where downloads and compiled references are kept [default: ~/.cache/lcc/offsets]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }

@@ -7,6 +7,7 @@ mod import;
 mod lookup;
 mod pull;
 mod stats;
+mod verify;
 
 use crate::args::{Args, Command};
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Import(what) => import::run(&wanted(database.as_deref())?, &what),
         Command::Identify(what) => identify::run(database.as_deref(), &what),
         Command::Pull(what) => pull::run(&wanted(database.as_deref())?, &what, verbose),
+        Command::Verify(what) => verify::run(&what),
         Command::Explain(what) => explain::run(database.as_deref(), &what),
         Command::Stats(what) => stats::run(&found(database.as_deref())?, what.json),
         Command::Export(what) => exchange::export(&found(database.as_deref())?, &what),

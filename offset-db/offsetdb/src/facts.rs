@@ -151,6 +151,10 @@ pub fn line(one: &Testimony) -> String {
         (Evidence::TABLE, "its table"),
     ];
     let said: Vec<&str> = words.iter().filter(|(what, _)| one.evidence.has(*what)).map(|(_, word)| *word).collect();
-    let weak = if one.is_strong { "" } else { "weak: " };
+    let weak = match (one.is_strong, one.is_fair) {
+        (true, _) => "",
+        (_, true) => "fair: ",
+        _ => "weak: ",
+    };
     format!("{}: {weak}{} {:.2}: {}", one.witness.word(), one.reference, one.similarity, said.join(", "))
 }

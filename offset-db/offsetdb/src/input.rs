@@ -88,7 +88,10 @@ fn members(name: &str, bytes: &[u8], module: &str) -> Result<Vec<Input>> {
         }
     }
     if found.is_empty() {
-        bail!("{name}: no library in it{}", if module.is_empty() { String::new() } else { format!(" begins with {module}") });
+        bail!(
+            "{name}: no library in it{}",
+            if module.is_empty() { String::new() } else { format!(" begins with {module}") }
+        );
     }
     Ok(found)
 }

@@ -11,3 +11,4 @@ pub mod facts;
 pub mod input;
 pub mod package;
 pub mod pull;
+pub mod verify;

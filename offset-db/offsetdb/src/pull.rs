@@ -126,14 +126,16 @@ fn one(
         return Ok((outcome, Build::new(title, model, &had)));
     }
     let mut facts = facts::labelled(&image, targets).with_context(|| input.name.clone())?;
-    let named: BTreeSet<String> = facts.iter().map(|fact| fact.qualified.clone().unwrap_or(fact.name.clone())).collect();
+    let named: BTreeSet<String> =
+        facts.iter().map(|fact| fact.qualified.clone().unwrap_or(fact.name.clone())).collect();
     let open: BTreeSet<String> = targets.difference(&named).cloned().collect();
     if !open.is_empty() {
         let line = version.line();
         if what.compile && !references.compiled.contains_key(&line) {
             // the last of a line stands for all of it
             let last = what.versions.iter().filter(|other| other.line() == line).max().unwrap_or(version);
-            let build = compile::reference(what.cache, what.recipe, last).and_then(|compiled| compiled_build(&compiled, what.recipe));
+            let build = compile::reference(what.cache, what.recipe, last)
+                .and_then(|compiled| compiled_build(&compiled, what.recipe));
             if let Err(error) = &build {
                 tracing::warn!("{} {}: {error:#}", what.recipe.package, last.text());
             }
@@ -150,7 +152,10 @@ fn one(
 }
 
 /// A reference from source as a build.
-fn compiled_build(compiled: &compile::Compiled, recipe: &Recipe) -> Result<Build> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn compiled_build(compiled: &compile::Compiled, recipe: &Recipe) -> Result<Build> {
     let bytes = std::fs::read(&compiled.path).with_context(|| compiled.path.display().to_string())?;
     let image = Image::parse(&bytes).with_context(|| compiled.path.display().to_string())?;
     let facts = facts::labelled(&image, &BTreeSet::new())?;
@@ -184,7 +189,10 @@ fn is_complete(facts: &[Fact], targets: &BTreeSet<String>) -> bool {
 
 fn outcome(version: &Version, wheel: String, facts: &[Fact], targets: &BTreeSet<String>, was_known: bool) -> Outcome {
     let count = |confidence: Confidence| {
-        targets.iter().filter(|target| place_of(facts, target).is_some_and(|fact| fact.confidence == confidence)).count()
+        targets
+            .iter()
+            .filter(|target| place_of(facts, target).is_some_and(|fact| fact.confidence == confidence))
+            .count()
     };
     let is_open = |target: &&String| place_of(facts, target).is_none_or(|fact| fact.confidence < Confidence::Verified);
     Outcome {

@@ -27,7 +27,8 @@ pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> 
     if model.functions.is_empty() {
         bail!("{}: no functions: it has no .eh_frame, or is of {}", input.name, image.machine().name());
     }
-    let builds = builds(&what.reference, Witness::Lineage)?.into_iter().chain(builds(&what.compiled, Witness::Compiled)?);
+    let builds =
+        builds(&what.reference, Witness::Lineage)?.into_iter().chain(builds(&what.compiled, Witness::Compiled)?);
     let builds: Vec<(Witness, Build)> = builds.collect();
     let builds: Vec<(Witness, &Build)> = builds.iter().map(|(witness, build)| (*witness, build)).collect();
     let wanted: BTreeSet<String> = what.functions.iter().cloned().collect();

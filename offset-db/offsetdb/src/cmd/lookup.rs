@@ -58,7 +58,9 @@ pub(super) fn run(database: Option<&Path>, what: &Lookup) -> Result<ExitCode> {
         }
     }
     // of an archive, one file that has it is enough
-    let has = |name: &String| files.iter().any(|file| file.functions.iter().any(|one| one.name == *name && one.offset.is_some()));
+    let has = |name: &String| {
+        files.iter().any(|file| file.functions.iter().any(|one| one.name == *name && one.offset.is_some()))
+    };
     let is_found = match what.functions.is_empty() {
         true => files.iter().any(|file| file.known || !file.functions.is_empty()),
         false => what.functions.iter().all(has),
@@ -90,7 +92,8 @@ fn answer(store: Option<&Store>, input: &Input, functions: &[String]) -> Result<
 }
 
 fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> Result<Function> {
-    let mut said = Function { name: name.to_owned(), offset: None, how: String::new(), why: None, candidates: Vec::new() };
+    let mut said =
+        Function { name: name.to_owned(), offset: None, how: String::new(), why: None, candidates: Vec::new() };
     // what the file says itself needs no database
     let wanted = BTreeSet::from([name.to_owned()]);
     let own = crate::facts::labelled(image, &wanted).unwrap_or_default();
@@ -127,7 +130,10 @@ fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> R
 fn text(file: &File) -> String {
     let mut text = format!("{}\n  {} {}\n", file.file, file.machine, file.key);
     for origin in &file.origins {
-        text.push_str(&format!("  {} {} {} {} {}\n", origin.ecosystem, origin.package, origin.version, origin.tag, origin.platform));
+        text.push_str(&format!(
+            "  {} {} {} {} {}\n",
+            origin.ecosystem, origin.package, origin.version, origin.tag, origin.platform
+        ));
     }
     if !file.known {
         text.push_str("  not in the database\n");

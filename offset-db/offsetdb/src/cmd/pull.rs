@@ -35,8 +35,13 @@ pub(super) fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode>
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
         bar.set_style(style);
     }
-    let asked =
-        pull::Pull { recipe: &recipe, versions: &versions, pythons: &what.python, compile: !what.no_compile, cache: &cache };
+    let asked = pull::Pull {
+        recipe: &recipe,
+        versions: &versions,
+        pythons: &what.python,
+        compile: !what.no_compile,
+        cache: &cache,
+    };
     let (mut files, mut sure, mut errors) = (0, 0, 0);
     let done = |outcome: Outcome| {
         let at = versions.iter().position(|version| version.text() == outcome.version).unwrap_or_default();

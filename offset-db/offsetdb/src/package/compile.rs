@@ -77,7 +77,8 @@ pub fn reference(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Co
     let answer = work.path().join("build.json");
     run(Command::new(&python).arg("-c").arg(ASK).arg(&root).arg(&answer))?;
     let build: Build = serde_json::from_slice(&std::fs::read(&answer)?).context("what setup.py says")?;
-    let include = Command::new(&python).args(["-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]).output()?;
+    let include =
+        Command::new(&python).args(["-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]).output()?;
     let include = String::from_utf8_lossy(&include.stdout).trim().to_owned();
     let units: Vec<&String> =
         build.sources.iter().filter(|source| recipe.units.iter().any(|unit| source.ends_with(unit.as_str()))).collect();

@@ -36,7 +36,7 @@ impl Cache {
 
 fn pip(python: &Path) -> Command {
     let mut command = Command::new(python);
-    command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
+    command.args(["-m", "pip", "--disable-pip-version-check"]);
     command.stdin(Stdio::null());
     command
 }
@@ -57,8 +57,13 @@ pub fn versions(package: &str) -> Result<Vec<Version>> {
 }
 
 /// The platforms of x86-64's wheels with glibc, newest first.
-const PLATFORMS: [&str; 5] =
-    ["manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"];
+const PLATFORMS: [&str; 5] = [
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux2010_x86_64",
+    "manylinux1_x86_64",
+];
 
 /// A version's wheel for a Python (`310`); from the cache, or downloaded. `None` where the package has none.
 ///
@@ -86,7 +91,16 @@ pub fn wheel(cache: &Cache, package: &str, version: &Version, python: &str) -> R
     // whole or not there: pip writes as it reads
     let unfinished = tempfile::Builder::new().prefix(".pip-").tempdir_in(&folder)?;
     let mut command = pip(Path::new("python3"));
-    command.args(["download", "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]);
+    command.args([
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--implementation",
+        "cp",
+        "--python-version",
+        python,
+    ]);
     command.args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]));
     command.args(["--abi", &format!("cp{python}"), "--abi", &format!("cp{python}m"), "--abi", "abi3"]);
     command.arg("--dest").arg(unfinished.path()).arg(format!("{package}=={}", version.text()));
@@ -117,7 +131,7 @@ pub fn source(cache: &Cache, package: &str, version: &Version, needs: &[String])
     }
     let unfinished = tempfile::Builder::new().prefix(".pip-").tempdir_in(&folder)?;
     let mut command = pip(&environment(cache, needs)?);
-    command.args(["download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--dest"]);
+    command.args(["download", "--quiet", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--dest"]);
     command.arg(unfinished.path()).arg(format!("{package}=={}", version.text()));
     let output = command.output().context("pip")?;
     let got = unfinished.path().join(path.file_name().unwrap_or_default());
@@ -139,11 +153,12 @@ pub fn environment(cache: &Cache, needs: &[String]) -> Result<PathBuf> {
     if done.exists() {
         return Ok(python);
     }
-    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output().context("python3 -m venv")?;
+    let made =
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output().context("python3 -m venv")?;
     if !made.status.success() {
         bail!("python3 -m venv: {}", String::from_utf8_lossy(&made.stdout).trim());
     }
-    let installed = pip(&python).arg("install").args(needs).output().context("pip")?;
+    let installed = pip(&python).args(["install", "--quiet"]).args(needs).output().context("pip")?;
     if !installed.status.success() {
         bail!("pip install {}: {}", needs.join(" "), String::from_utf8_lossy(&installed.stderr).trim());
     }

@@ -1,0 +1,195 @@
+//! How good identification is: labelled files are taken without their labels, identified, and held against them.
+
+use crate::facts::{self, Build};
+use identify::{Answer, Model, Testimony, Verdict, Witness};
+use image::Image;
+use offset_db::Fact;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A labelled file.
+#[derive(Debug)]
+pub struct Labelled {
+    /// What it is: `grpcio 1.40.0 cp38`.
+    pub name: String,
+    /// The compiler, as `.comment` has it: `gcc 9.3.1`.
+    pub compiler: String,
+    /// The file as a build.
+    pub build: Build,
+    /// Names without parameters of each function, by its index.
+    names: BTreeMap<u32, BTreeSet<String>>,
+    /// Names that some function has, wholly or in part.
+    all: BTreeSet<String>,
+}
+
+impl Labelled {
+    /// A file by its own names.
+    ///
+    /// # Errors
+    /// The file is not loaded, or its tables are damaged.
+    pub fn of(name: String, image: &Image<'_>) -> symbols::Result<Labelled> {
+        let facts = facts::labelled(image, &BTreeSet::new())?;
+        let model = Model::of(image);
+        let mut names: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+        for fact in facts.iter().filter(|fact| fact.kind == offset_db::Kind::Entry) {
+            if let Some(at) = model.at(fact.address) {
+                names.entry(at).or_default().insert(title(fact));
+            }
+        }
+        let all = facts.iter().map(title).collect();
+        Ok(Labelled { compiler: compiler(image), build: Build::new(name.clone(), model, &facts), name, names, all })
+    }
+}
+
+fn title(fact: &Fact) -> String {
+    fact.qualified.clone().unwrap_or_else(|| fact.name.clone())
+}
+
+/// The compiler that most of a file is from, as the first line of `.comment` has it.
+#[must_use]
+pub fn compiler(image: &Image<'_>) -> String {
+    let text =
+        image.section(".comment").map(|section| String::from_utf8_lossy(section.data).into_owned()).unwrap_or_default();
+    let line = text.split('\0').find(|line| !line.is_empty()).unwrap_or("unknown");
+    match line.strip_prefix("GCC: ") {
+        // GCC: (GNU) 9.3.1 20200408 (Red Hat 9.3.1-2)
+        Some(rest) => {
+            let version = rest.rsplit(") ").find(|part| part.starts_with(|letter: char| letter.is_ascii_digit()));
+            format!("gcc {}", version.unwrap_or(rest).split(' ').next().unwrap_or_default())
+        }
+        None => line.to_owned(),
+    }
+}
+
+/// Right and wrong answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// The function has this name.
+    pub right: u32,
+    /// It has another.
+    pub wrong: u32,
+    /// The file has no such function: its name or its place in the source changed, or it is inlined everywhere.
+    pub gone: u32,
+    /// The file has such a function, and nothing was said.
+    pub missed: u32,
+}
+
+impl Count {
+    /// Of what was said, how much is right.
+    #[must_use]
+    pub fn precision(&self) -> f64 {
+        f64::from(self.right) / f64::from((self.right + self.wrong + self.gone).max(1))
+    }
+
+    /// Of what there is, how much was rightly said.
+    #[must_use]
+    pub fn recall(&self) -> f64 {
+        f64::from(self.right) / f64::from((self.right + self.wrong + self.missed).max(1))
+    }
+
+    fn add(&mut self, said: Said) {
+        match said {
+            Said::Right => self.right += 1,
+            Said::Wrong => self.wrong += 1,
+            Said::Gone => self.gone += 1,
+            Said::Missed => self.missed += 1,
+            Said::Nothing => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Right,
+    Wrong,
+    Gone,
+    Missed,
+    Nothing,
+}
+
+/// What is counted apart: of which names, by which method, between which compilers, how many versions apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Row {
+    /// `targets`, or `all`: every name that only one function of the reference has.
+    pub names: &'static str,
+    /// `verified`, `probable`; or a witness alone: `lineage`, `compiled`, `text`.
+    pub method: &'static str,
+    /// Of the reference and of the file.
+    pub compilers: String,
+    /// How many versions lie between, from 1.
+    pub distance: usize,
+}
+
+/// The counts of a verification.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// By what is counted apart.
+    pub rows: BTreeMap<Row, Count>,
+    /// Wrong answers that were verified, for people.
+    pub wrong: Vec<String>,
+}
+
+/// Identifies `file` without its labels, by `lineage` and, if there is one, by its compiled source; and counts.
+pub fn verify(
+    report: &mut Report,
+    file: &Labelled,
+    lineage: (&Labelled, usize),
+    compiled: Option<&Build>,
+    targets: &BTreeSet<String>,
+) {
+    let (reference, distance) = lineage;
+    let mut builds = vec![(Witness::Lineage, &reference.build)];
+    builds.extend(compiled.map(|build| (Witness::Compiled, build)));
+    let (_, answers) = facts::identified(&file.build.model, &builds, &BTreeSet::new());
+    let mut count = |names: &'static str, method: &'static str, compilers: &str, said: Said| {
+        let row = Row { names, method, compilers: compilers.to_owned(), distance };
+        report.rows.entry(row).or_default().add(said);
+    };
+    let pair = format!("{} -> {}", reference.compiler, file.compiler);
+    let both = compiled.map_or_else(|| pair.clone(), |_| format!("{pair}, source"));
+    for answer in &answers {
+        let groups: &[&'static str] = if targets.contains(&answer.name) { &["all", "targets"] } else { &["all"] };
+        for names in groups {
+            for (witness, compilers) in [(Witness::Lineage, &pair), (Witness::Compiled, &both), (Witness::Text, &both)]
+            {
+                let strong = |one: &&Testimony| one.witness == witness && one.is_strong;
+                if builds
+                    .iter()
+                    .any(|(had, build)| *had == witness && build.labels.iter().any(|label| label.0 == answer.name))
+                    || answer.testimonies.iter().any(|one| one.witness == witness)
+                {
+                    let function = answer.testimonies.iter().find(strong).map(|one| one.function);
+                    count(names, witness.word(), compilers, judge(file, answer, function));
+                }
+            }
+            let (verified, probable) = match answer.verdict {
+                Verdict::Verified(function) => (Some(function), Some(function)),
+                Verdict::Probable(function) => (None, Some(function)),
+                _ => (None, None),
+            };
+            if compiled.is_some() {
+                count(names, "verified", &both, judge(file, answer, verified));
+                count(names, "verified or probable", &both, judge(file, answer, probable));
+            }
+        }
+        if let Verdict::Verified(function) = answer.verdict
+            && judge(file, answer, Some(function)) != Said::Right
+        {
+            let is = file.names.get(&function).map(|names| names.iter().cloned().collect::<Vec<_>>().join(", "));
+            let said: Vec<String> = answer.testimonies.iter().map(facts::line).collect();
+            let is = is.unwrap_or_else(|| "no whole function".to_owned());
+            report.wrong.push(format!("{}: {}: it is {is}: {}", file.name, answer.name, said.join("; ")));
+        }
+    }
+}
+
+fn judge(file: &Labelled, answer: &Answer, function: Option<u32>) -> Said {
+    let has = file.all.contains(&answer.name);
+    match function {
+        None if file.build.labels.iter().any(|label| label.0 == answer.name) => Said::Missed,
+        None => Said::Nothing,
+        Some(function) if file.names.get(&function).is_some_and(|names| names.contains(&answer.name)) => Said::Right,
+        Some(_) if has => Said::Wrong,
+        Some(_) => Said::Gone,
+    }
+}
