@@ -1,13 +1,19 @@
 //! DWARF: functions and the layouts of structs.
 
+pub(crate) mod layout;
 mod subprograms;
+mod types;
 
 pub(crate) use subprograms::{Subprogram, functions};
 
 use crate::error::{Error, Result};
 use crate::unpack::{self, Decompress};
-use gimli::{AttributeValue, EndianSlice, RunTimeEndian, SectionId, Unit, UnitHeader, UnitSectionOffset};
+use gimli::{
+    AttributeValue, EndianSlice, Reader as _, RunTimeEndian, Section as _, SectionId, Unit, UnitHeader,
+    UnitSectionOffset, UnitType,
+};
 use image::Image;
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 
 pub(crate) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
@@ -81,12 +87,19 @@ pub(crate) struct Units<'a> {
     pub(crate) dwarf: gimli::Dwarf<Slice<'a>>,
     /// Where each begins, in order; with its header.
     headers: Vec<(Place, UnitHeader<Slice<'a>>)>,
+    /// Types by their signature.
+    signatures: FxHashMap<u64, Place>,
     pub(crate) diagnostics: Vec<Error>,
 }
 
 impl<'a> Units<'a> {
     pub(crate) fn of(dwarf: &'a Dwarf<'_>) -> Units<'a> {
-        let mut units = Units { dwarf: dwarf.borrow(), headers: Vec::new(), diagnostics: Vec::new() };
+        let mut units = Units {
+            dwarf: dwarf.borrow(),
+            headers: Vec::new(),
+            signatures: FxHashMap::default(),
+            diagnostics: Vec::new(),
+        };
         let mut add = |dwarf: &gimli::Dwarf<Slice<'a>>, is_alternate: bool| {
             let mut headers = dwarf.units();
             loop {
@@ -114,6 +127,12 @@ impl<'a> Units<'a> {
             add(alternate, true);
         }
         units.headers.sort_by_key(|(place, _)| *place);
+        for (place, header) in &units.headers {
+            if let UnitType::Type { type_signature, type_offset } = header.type_() {
+                let entry = Place { offset: place.offset.saturating_add(type_offset.0), ..*place };
+                units.signatures.insert(type_signature.0, entry);
+            }
+        }
         units
     }
 
@@ -137,6 +156,15 @@ impl<'a> Units<'a> {
     pub(crate) fn unit(&self, index: usize) -> Result<Unit<Slice<'a>>> {
         let (place, header) = self.headers[index];
         self.dwarf_of(place).unit(header).map_err(|error| at(place, error))
+    }
+
+    /// The type of a signature.
+    pub(crate) fn signed(&self, signature: gimli::DebugTypeSignature) -> Option<Place> {
+        self.signatures.get(&signature.0).copied()
+    }
+
+    pub(crate) fn is_little_endian(&self) -> bool {
+        self.dwarf.debug_info.reader().endian() == RunTimeEndian::Little
     }
 
     /// The unit that has an entry.
