@@ -104,8 +104,35 @@ fn cpp(name: &str) -> Option<String> {
     if !(name.starts_with("_Z") || name.starts_with("__Z")) || name.len() > LONGEST {
         return None;
     }
+    if let Some((kind, of)) = thunk(name) {
+        return cpp(&format!("_Z{of}")).map(|of| format!("{kind} thunk to {of}"));
+    }
     let options = DemangleOptions::new().no_params().no_return_type();
-    Symbol::new(name).ok()?.demangle_with_options(&options).ok()
+    let mut demangled = Symbol::new(name).ok()?.demangle_with_options(&options).ok()?;
+    // the qualifier of a member function that is for lvalues or rvalues only
+    let length = demangled.trim_end_matches(" &").trim_end_matches(" &&").len();
+    demangled.truncate(length);
+    Some(demangled)
+}
+
+/// A function that corrects `this` and jumps to another: which kind of thunk, and the other's name behind `_Z`. `_ZThn16_…`
+/// corrects by a number, `_ZTv0_n24_…` by one that the object says.
+fn thunk(name: &str) -> Option<(&'static str, &str)> {
+    let (kind, mut rest, numbers) = match name.split_at_checked(4)? {
+        ("_ZTh", rest) => ("non-virtual", rest, 1),
+        ("_ZTv", rest) => ("virtual", rest, 2),
+        _ => return None,
+    };
+    for _ in 0..numbers {
+        let (number, behind) = rest.split_once('_')?;
+        let digits = number.strip_prefix('n').unwrap_or(number);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        rest = behind;
+    }
+    // no thunks to thunks
+    (!rest.starts_with('T')).then_some((kind, rest))
 }
 
 #[cfg(test)]
@@ -143,9 +170,14 @@ mod tests {
         check("_ZN12_GLOBAL__N_13fooEi", "(anonymous namespace)::foo");
         check("_Z3fooIiEvT_.part.0.cold", "foo<int>");
         check("_ZNK2ns1C3getEv", "ns::C::get");
+        check("_ZNKR2ns1C3getEv", "ns::C::get");
+        check("_ZNO2ns1C3getEv", "ns::C::get");
+        check("_ZN2ns1CanERKS0_", "ns::C::operator&");
         check("_ZN2ns1CC2Ev", "ns::C::C");
         check("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE.llvm.99", "core::fmt::Formatter::pad");
         check("_RNvC6_123foo3bar", "123foo::bar");
+        check("_ZThn16_N2ns1CD0Ev", "non-virtual thunk to ns::C::~C");
+        check("_ZTv0_n24_N2ns1C3getEv", "virtual thunk to ns::C::get");
         // not well-formed: as they are
         check("_ZN", "_ZN");
         check("_R", "_R");

@@ -65,7 +65,7 @@ impl<'u, 'a> Types<'u, 'a> {
         self.steps = 0;
         self.members(&entry, &within, &mut layout);
         // a struct is before its own first field
-        layout.fields.sort_by(|a, b| (a.offset_bits, a.depth).cmp(&(b.offset_bits, b.depth)));
+        layout.fields.sort_by_key(|field| (field.offset_bits, field.depth));
         Some(layout)
     }
 
