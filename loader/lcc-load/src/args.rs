@@ -126,6 +126,9 @@ pub struct Run {
     /// The process whose calls uprobes see; else all
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
+    /// A database of offsetdb, for uprobes on functions that a file has no symbol of
+    #[arg(long, value_name = "FILE")]
+    pub offsets: Option<PathBuf>,
     /// Entries of a map, or bytes of a ring buffer, in place of the object's; can be given several times
     #[arg(long, value_name = "MAP=N")]
     pub map_entries: Vec<String>,

@@ -19,6 +19,7 @@ mod exchange;
 mod fact;
 mod fingerprint;
 mod lookup;
+mod resolver;
 mod schema;
 mod store;
 
@@ -27,4 +28,5 @@ pub use exchange::{Merged, export, merge};
 pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin};
 pub use fingerprint::Fingerprint;
 pub use lookup::{Answer, Found};
+pub use resolver::{Resolved, Resolver};
 pub use store::{Known, PackageStatistics, Statistics, Store};

@@ -59,6 +59,9 @@ pub(super) fn run(args: Run) -> Result<ExitCode> {
 
 fn options(args: &Run, object: &ObjectFile<'_>, bytes: &[u8]) -> Result<Options> {
     let mut options = Options::default();
+    if let Some(path) = &args.offsets {
+        options.resolver = Some(Arc::new(offset_db::Resolver::open(path)?));
+    }
     let configuration = Configuration::of(object, bytes).map_err(|why| anyhow!("{}: {why}", object.name()))?;
     for setting in &args.set {
         let (path, value) = setting.split_once('=').with_context(|| format!("--set {setting}: it has no ="))?;

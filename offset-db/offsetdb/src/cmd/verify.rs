@@ -40,8 +40,8 @@ pub(super) fn run(what: &Verify) -> Result<ExitCode> {
         if !version.is_in(&what.versions)? {
             continue;
         }
-        let wheels = what.python.iter().map(|python| pypi::wheel(&cache, &recipe.package, &version, python));
-        let Some(wheel) = wheels.collect::<Result<Vec<_>>>()?.into_iter().flatten().next() else { continue };
+        let mut wheels = what.python.iter().map(|python| pypi::wheel(&cache, &recipe.package, &version, python));
+        let Some(wheel) = wheels.find_map(Result::transpose).transpose()? else { continue };
         for input in input::open(&wheel, &recipe.module)? {
             let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
             let file = Labelled::of(format!("{} {}", recipe.package, version.text()), &image)?;

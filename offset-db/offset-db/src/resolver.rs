@@ -1,0 +1,132 @@
+//! Look-ups for agents: a file's own symbols first, then the database.
+
+use crate::fact::Confidence;
+use crate::lookup::Answer;
+use crate::store::Store;
+use crate::{Error, Fingerprint, Result};
+use image::{FileOffset, Image, VirtualAddress};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Where a function of a file begins, for agents: no compiler, no disassembler and no debug information is needed for it.
+///
+/// ```no_run
+/// use offset_db::{Resolved, Resolver};
+/// let resolver = Resolver::open(std::path::Path::new("/usr/share/lcc/offsets.sqlite")).unwrap();
+/// match resolver.resolve(std::path::Path::new("/opt/app/cygrpc.so"), "SSL_write").unwrap() {
+///     Resolved::Found { offset, how } => println!("{:#x}: {how}", offset.0),
+///     Resolved::Absent(why) | Resolved::Unknown(why) => println!("{why}"),
+///     _ => {}
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Resolver {
+    store: Option<Mutex<Store>>,
+}
+
+/// What a look-up of a function finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolved {
+    /// It begins there.
+    Found {
+        /// Bytes from the begin of the file.
+        offset: FileOffset,
+        /// How that is known.
+        how: String,
+    },
+    /// The file does not have it, in these words.
+    Absent(String),
+    /// It cannot be told, in these words.
+    Unknown(String),
+}
+
+impl Resolver {
+    /// With a database.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(database: &Path) -> Result<Resolver> {
+        Ok(Resolver { store: Some(Mutex::new(Store::open(database)?)) })
+    }
+
+    /// By the files' own symbols only.
+    #[must_use]
+    pub fn without_database() -> Resolver {
+        Resolver { store: None }
+    }
+
+    /// Looks a function of a file up, by its symbol or its name without parameters.
+    ///
+    /// # Errors
+    /// The file or the database cannot be read. A file that is no ELF file is [`Resolved::Unknown`].
+    pub fn resolve(&self, file: &Path, function: &str) -> Result<Resolved> {
+        // whole, not mapped: a library may be replaced while it is read
+        let bytes = std::fs::read(file).map_err(|source| Error::Io { path: file.to_owned(), source })?;
+        match Image::parse(&bytes) {
+            Ok(image) => self.resolve_in(&image, function),
+            Err(error) => Ok(Resolved::Unknown(error.to_string())),
+        }
+    }
+
+    /// The same, of a file that was read before.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn resolve_in(&self, image: &Image<'_>, function: &str) -> Result<Resolved> {
+        if let Some(said) = own(image, function) {
+            return Ok(said);
+        }
+        let Some(store) = &self.store else {
+            return Ok(Resolved::Unknown(format!("no symbol {function}, and no database is asked")));
+        };
+        let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = store.known(&Fingerprint::of(image))? else {
+            return Ok(Resolved::Unknown(format!("no symbol {function}, and the file is not in the database")));
+        };
+        Ok(match store.look_up_in(&known, image, function)? {
+            Answer::Found(found) => {
+                let how = match found.fact.confidence {
+                    Confidence::Labelled => format!("{} in the database", found.fact.method.word()),
+                    other => format!("{} in the database: {}", other.word(), found.fact.evidence.join("; ")),
+                };
+                Resolved::Found { offset: found.offset, how }
+            }
+            Answer::Absent => Resolved::Absent(format!("no function {function}, by its symbols and by the database")),
+            Answer::Unknown(why, _) => Resolved::Unknown(why),
+        })
+    }
+}
+
+/// What the file's own symbols say; `None`: nothing.
+fn own(image: &Image<'_>, function: &str) -> Option<Resolved> {
+    let named = || image.functions().filter(|symbol| symbol.name == function.as_bytes());
+    if named().any(|symbol| symbol.is_ifunc) {
+        // its code chooses the function, it is not the function
+        return Some(Resolved::Unknown(format!("{function} is chosen when the program starts (IFUNC)")));
+    }
+    let places: BTreeSet<VirtualAddress> = named().map(|symbol| symbol.address).collect();
+    let mut places = places.into_iter();
+    let place = places.next()?;
+    if places.next().is_some() {
+        return Some(Resolved::Unknown(format!("{function} is the symbol of several functions")));
+    }
+    Some(match image.file_offset(place) {
+        Some(offset) => Resolved::Found { offset, how: "its symbol".to_owned() },
+        None => Resolved::Absent(format!("the symbol {function} is in no segment of the file")),
+    })
+}
+
+#[cfg(feature = "loader")]
+impl loader::uprobe::Resolver for Resolver {
+    fn resolve(&self, file: &Path, function: &str) -> loader::uprobe::Resolved {
+        use loader::uprobe::Resolved as Said;
+        match Resolver::resolve(self, file, function) {
+            Ok(Resolved::Found { offset, how }) => Said::Found { offset: offset.0, how },
+            Ok(Resolved::Absent(why)) => Said::Absent(why),
+            Ok(Resolved::Unknown(why)) => Said::Unknown(why),
+            Err(error) => Said::Unknown(error.to_string()),
+        }
+    }
+}
