@@ -37,6 +37,11 @@ pub(crate) fn read(image: &Image<'_>) -> Vec<Frame> {
     }
     frames.sort_unstable();
     frames.dedup_by_key(|frame| frame.address);
+    // no code is part of two: whoever says so would have it read over and over
+    for at in 1..frames.len() {
+        let between = frames[at].address.0 - frames[at - 1].address.0;
+        frames[at - 1].size = frames[at - 1].size.min(between);
+    }
     frames
 }
 

@@ -287,7 +287,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
         let code = self.image.bytes_at(frame.address, frame.size).unwrap_or_default();
         let mut reader = Reader {
             around: self,
-            own: frame.address.0..frame.address.0 + frame.size,
+            own: frame.address.0..frame.address.0.saturating_add(frame.size),
             instructions: 0,
             exact: 0,
             shape: 0,

@@ -45,20 +45,22 @@ fn title(fact: &Fact) -> String {
     fact.qualified.clone().unwrap_or_else(|| fact.name.clone())
 }
 
-/// The compiler that most of a file is from, as the first line of `.comment` has it.
+/// The newest compiler that `.comment` names: the older ones made the C library's begin and end of every file.
 #[must_use]
 pub fn compiler(image: &Image<'_>) -> String {
     let text =
         image.section(".comment").map(|section| String::from_utf8_lossy(section.data).into_owned()).unwrap_or_default();
-    let line = text.split('\0').find(|line| !line.is_empty()).unwrap_or("unknown");
-    match line.strip_prefix("GCC: ") {
-        // GCC: (GNU) 9.3.1 20200408 (Red Hat 9.3.1-2)
-        Some(rest) => {
-            let version = rest.rsplit(") ").find(|part| part.starts_with(|letter: char| letter.is_ascii_digit()));
-            format!("gcc {}", version.unwrap_or(rest).split(' ').next().unwrap_or_default())
-        }
-        None => line.to_owned(),
+    let newest = text.split('\0').filter_map(gcc).max();
+    match newest {
+        Some(numbers) => format!("gcc {}", numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".")),
+        None => text.split('\0').find(|line| !line.is_empty()).unwrap_or("unknown").to_owned(),
     }
+}
+
+/// `GCC: (GNU) 9.3.1 20200408 (Red Hat 9.3.1-2)`: its numbers.
+fn gcc(line: &str) -> Option<Vec<u32>> {
+    let (_, rest) = line.strip_prefix("GCC: (")?.split_once(") ")?;
+    rest.split(' ').next()?.split('.').map(|number| number.parse().ok()).collect()
 }
 
 /// Right and wrong answers.

@@ -1,0 +1,150 @@
+//! Functions of a stripped library by those of other builds of its source: compiled here, so that the truth is known.
+
+use identify::{Answer, Kind, Model, Reference, Verdict, Witness, identify, match_models};
+use image::Image;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+/// The fixture as a library: its bytes.
+fn compile(arguments: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("store.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store.c");
+    let mut command = Command::new("gcc");
+    command
+        .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"])
+        .args(arguments)
+        .arg("-o")
+        .arg(&library)
+        .arg(source);
+    assert!(command.status().unwrap().success());
+    std::fs::read(library).unwrap()
+}
+
+fn labels(image: &Image<'_>, model: &Model) -> Vec<(String, u32)> {
+    let name = |symbol: image::Symbol<'_>| String::from_utf8_lossy(symbol.name).into_owned();
+    let labels: BTreeMap<String, u32> =
+        image.functions().filter_map(|symbol| Some((name(symbol), model.at(symbol.address)?))).collect();
+    labels.into_iter().collect()
+}
+
+/// Looks for the functions of some builds in another, which has symbols: by them, the name of what was found for each name.
+fn find(file: &[u8], references: &[(Witness, &[u8])]) -> Vec<(Answer, Option<String>)> {
+    let image = Image::parse(file).unwrap();
+    let model = Model::of(&image);
+    let truth = labels(&image, &model);
+    let images: Vec<Image<'_>> = references.iter().map(|(_, bytes)| Image::parse(bytes).unwrap()).collect();
+    let models: Vec<Model> = images.iter().map(Model::of).collect();
+    let references: Vec<Reference<'_>> = references
+        .iter()
+        .zip(images.iter().zip(&models))
+        .map(|((witness, _), (image, model))| Reference {
+            name: witness.word().to_owned(),
+            witness: *witness,
+            model,
+            labels: labels(image, model).into_iter().filter(|(name, _)| !name.starts_with('_')).collect(),
+        })
+        .collect();
+    let named = |function: u32| truth.iter().find(|(_, at)| *at == function).map(|(name, _)| name.clone());
+    let answers = identify(&model, &references);
+    answers
+        .into_iter()
+        .map(|answer| match answer.verdict {
+            Verdict::Verified(function) | Verdict::Probable(function) => (answer, named(function)),
+            _ => (answer, None),
+        })
+        .collect()
+}
+
+fn check_right(found: &[(Answer, Option<String>)], at_least: usize) {
+    let mut right = 0;
+    for (answer, name) in found {
+        if let Some(name) = name {
+            assert_eq!(name, &answer.name, "{answer:?}");
+            right += 1;
+        }
+    }
+    assert!(right >= at_least, "{right} of {}: {found:?}", found.len());
+}
+
+#[test]
+fn the_next_version_of_the_same_compiler_is_found() {
+    let (one, two) = (compile(&["-O2", "-DVERSION=1"]), compile(&["-O2", "-DVERSION=2"]));
+    let found = find(&two, &[(Witness::Lineage, &one)]);
+    let moved = found.iter().find(|(answer, _)| answer.name == "store_put").unwrap();
+    assert_ne!(moved.1.as_deref(), Some("store_put"), "this fixture's body has moved");
+    let others: Vec<_> = found.into_iter().filter(|(answer, _)| answer.name != "store_put").collect();
+    check_right(&others, 10);
+}
+
+#[test]
+fn a_body_that_moved_is_not_verified_where_its_lineage_went() {
+    let (one, two) = (compile(&["-O2", "-DVERSION=1"]), compile(&["-O2", "-DVERSION=2"]));
+    let source = compile(&["-O3", "-DVERSION=2"]);
+    let found = find(&two, &[(Witness::Lineage, &one), (Witness::Compiled, &source)]);
+    for (answer, name) in &found {
+        if let Verdict::Verified(_) = answer.verdict {
+            assert_eq!(name.as_deref(), Some(&*answer.name), "{answer:?}");
+        }
+    }
+    let verified = found.iter().filter(|(answer, _)| matches!(answer.verdict, Verdict::Verified(_))).count();
+    assert!(verified >= 6, "{verified}: {found:?}");
+}
+
+#[test]
+fn other_optimisation_finds_less_and_nothing_wrong() {
+    let (one, two) = (compile(&["-O2", "-DVERSION=2"]), compile(&["-O3", "-DVERSION=2"]));
+    check_right(&find(&two, &[(Witness::Compiled, &one)]), 8);
+    check_right(&find(&one, &[(Witness::Compiled, &two)]), 8);
+}
+
+#[test]
+fn a_file_is_all_of_itself() {
+    let file = compile(&["-O2", "-DVERSION=2"]);
+    let image = Image::parse(&file).unwrap();
+    let model = Model::of(&image);
+    for found in match_models(&model, &model).0 {
+        assert_eq!(found.from, found.to);
+    }
+}
+
+#[test]
+fn cold_parts_are_no_functions() {
+    let file = compile(&["-O2", "-DVERSION=2"]);
+    let image = Image::parse(&file).unwrap();
+    let model = Model::of(&image);
+    for symbol in image.functions() {
+        let Some(at) = model.at(symbol.address) else { continue };
+        let is_cold = String::from_utf8_lossy(symbol.name).contains(".cold");
+        let expected = if is_cold { Kind::Cold } else { Kind::Entry };
+        assert_eq!(model.functions[at as usize].kind, expected, "{}", String::from_utf8_lossy(symbol.name));
+    }
+}
+
+#[test]
+fn the_same_files_give_the_same_matches() {
+    let (one, two) = (compile(&["-O2", "-DVERSION=1"]), compile(&["-O3", "-DVERSION=2"]));
+    let (one, two) = (Image::parse(&one).unwrap(), Image::parse(&two).unwrap());
+    let first = match_models(&Model::of(&one), &Model::of(&two));
+    for _ in 0..3 {
+        assert_eq!(match_models(&Model::of(&one), &Model::of(&two)).0, first.0);
+    }
+}
+
+#[test]
+fn broken_files_are_read_as_far_as_they_go() {
+    let file = compile(&["-O2", "-DVERSION=1"]);
+    for length in (64..file.len()).step_by(509) {
+        if let Ok(image) = Image::parse(&file[..length]) {
+            let _ = Model::of(&image);
+        }
+    }
+    for at in (0..file.len()).step_by(251) {
+        let mut broken = file.clone();
+        broken[at] ^= 0xff;
+        if let Ok(image) = Image::parse(&broken) {
+            let _ = Model::of(&image);
+        }
+    }
+}
