@@ -38,6 +38,9 @@ impl Evidence {
     pub const BEGIN: Evidence = Evidence(256);
     /// Against it: matched functions call it in the labelled file, and none of them does in the other.
     pub const UNCALLED: Evidence = Evidence(512);
+    /// Against it: a small function without a match does nothing but go on with it. The one may be the function, and this its part
+    /// that was split off.
+    pub const WRAPPED: Evidence = Evidence(1024);
 
     /// Whether it has all of another.
     #[must_use]
@@ -386,6 +389,16 @@ impl Matching<'_> {
             .fold((0, 0), |(agree, differ), fits| if fits { (agree + 1, differ) } else { (agree, differ + 1) })
     }
 
+    /// Whether a function of the other file without a match is small and refers to one function only, `g`.
+    fn wraps(&self, caller: u32, g: u32) -> bool {
+        const LARGEST: u32 = 24;
+        let own = &self.b.functions[caller as usize];
+        self.backward[caller as usize].is_none()
+            && own.instructions <= LARGEST
+            && own.instructions < self.b.functions[g as usize].instructions
+            && self.b.references(caller).iter().filter_map(function).all(|to| to == g)
+    }
+
     fn finish(self) -> Matches {
         let matches: Vec<Match> = self
             .forward
@@ -434,6 +447,9 @@ impl Matching<'_> {
         }
         if agree == 0 && all > 0 {
             evidence = evidence.and(Evidence::UNCALLED);
+        }
+        if self.b.callers(g).iter().any(|caller| self.wraps(*caller, g)) {
+            evidence = evidence.and(Evidence::WRAPPED);
         }
         let neighbour = |step: isize| {
             (1..=3isize).find_map(|far| {

@@ -180,6 +180,15 @@ impl Model {
         self.words[begin..].iter().take_while(move |entry| entry.0 == word).map(|entry| entry.1)
     }
 
+    /// The names that texts of each function tell of, by hash.
+    pub(crate) fn words(&self) -> rustc_hash::FxHashMap<u32, Vec<u64>> {
+        let mut words = rustc_hash::FxHashMap::default();
+        for (word, function) in &self.words {
+            words.entry(*function).or_insert_with(Vec::new).push(*word);
+        }
+        words
+    }
+
     pub(crate) fn grams(&self, function: u32) -> &[u32] {
         &self.grams[range(&self.functions[function as usize].grams)]
     }

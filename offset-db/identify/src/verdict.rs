@@ -3,7 +3,9 @@
 use crate::matching::{Evidence, Match, Matches, match_models};
 use crate::model::{Kind, Model};
 use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, BTreeSet};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a reference's names come from. Two of a kind are not independent of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,12 +94,24 @@ pub struct Answer {
 #[must_use]
 pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
     let matched: Vec<Matches> = references.par_iter().map(|reference| match_models(reference.model, model)).collect();
+    let names: FxHashSet<u64> =
+        references.iter().flat_map(|one| &one.labels).map(|(name, _)| xxh3_64(name.as_bytes())).collect();
+    let own = model.words();
     let mut said: BTreeMap<&str, Vec<Testimony>> = BTreeMap::new();
     for (reference, matches) in references.iter().zip(&matched) {
+        let theirs = reference.model.words();
+        let words = |of: &FxHashMap<u32, Vec<u64>>, function: u32| of.get(&function).cloned().unwrap_or_default();
         for (name, from) in &reference.labels {
             let entry = said.entry(name).or_default();
             let Ok(at) = matches.0.binary_search_by_key(from, |one| one.from) else { continue };
-            entry.push(testimony(reference, model, &matches.0[at]));
+            let mut one = testimony(reference, model, &matches.0[at]);
+            // a text that tells of another function came into it: it became part of that one, or that of it
+            let had = words(&theirs, *from);
+            let other = |word: &u64| *word != xxh3_64(name.as_bytes()) && names.contains(word) && !had.contains(word);
+            if words(&own, one.function).iter().any(other) {
+                (one.is_strong, one.is_fair) = (false, false);
+            }
+            entry.push(one);
         }
     }
     let answers = said.into_iter().map(|(name, mut testimonies)| {
@@ -153,13 +167,19 @@ fn is_strong(witness: Witness, found: &Match) -> bool {
     };
     // a part that was split off has the body, and neither the begin nor the callers
     let is_whole = is_same || evidence.has(Evidence::BEGIN);
-    (is_same || found.similarity >= alike) && is_whole && contexts(found) >= 2 && !evidence.has(Evidence::UNCALLED)
+    (is_same || found.similarity >= alike) && is_whole && contexts(found) >= 2 && !is_doubtful(evidence)
 }
 
 /// Whether a match would do beside a strong one.
 fn is_fair(found: &Match) -> bool {
     const ALIKE: f32 = 0.4;
-    found.similarity >= ALIKE && contexts(found) >= 2 && !found.evidence.has(Evidence::UNCALLED)
+    let is_unique = found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE);
+    found.similarity >= ALIKE && (is_unique || contexts(found) >= 2) && !is_doubtful(found.evidence)
+}
+
+/// Whether something speaks against a match.
+fn is_doubtful(evidence: Evidence) -> bool {
+    evidence.has(Evidence::UNCALLED) || evidence.has(Evidence::WRAPPED) && !evidence.has(Evidence::EXACT)
 }
 
 fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {
