@@ -70,12 +70,15 @@ struct {
 	__type(value, struct exchange);
 } exchanges SEC(".maps");
 
-/* Requests that could not wait by themselves: they are told as part of the one before. */
+/*
+ * Requests that are not told by themselves: those that could not wait, of which the bytes are part of the one before; and those
+ * that never were answered, behind the first ones. At least so many: a segment's rest counts as one.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} requests_merged SEC(".maps");
+} requests_untold SEC(".maps");
 
 #endif

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
 use lcc_tests::{may_load, skip};
+use libbpf_rs::{MapCore, MapFlags};
 use loader::Options;
 use loader::choose::{Places, choose};
 use tcprt::{Config, Event, Kind, Mode, OBJECT, Protocol};
@@ -27,6 +28,11 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// What is told while `act` acts.
 fn observe(mode: Mode, port: u16, act: impl FnOnce()) -> Vec<Event> {
+    observe_all(mode, port, act).0
+}
+
+/// The same, and how many requests are counted that are not told.
+fn observe_all(mode: Mode, port: u16, act: impl FnOnce()) -> (Vec<Event>, u64) {
     let object = ObjectFile::parse("tcprt.o", OBJECT).unwrap();
     let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
@@ -45,21 +51,23 @@ fn observe(mode: Mode, port: u16, act: impl FnOnce()) -> Vec<Event> {
     }
     assert_eq!(listener.lost().unwrap()["events"], 0);
     drop(listener);
-    events
+    let counters = session.maps["requests_untold"].lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+    (events, counters.iter().map(|counter| u64::from_ne_bytes(*counter.first_chunk().unwrap())).sum())
 }
 
 /// Who says what, each in a segment of its own.
+#[derive(Clone, Copy)]
 enum Says<'s> {
     Client(&'s [u8]),
     Server(&'s [u8]),
 }
 use Says::{Client, Server};
 
-/// Holds a dialogue over a connection, which the client closes.
-fn talk(mode: Mode, dialogue: &[Says<'_>]) -> Vec<Event> {
+/// Holds a dialogue over a connection, which the client closes: what is told of it, and the requests that are not.
+fn talk(mode: Mode, dialogue: &[Says<'_>]) -> (Vec<Event>, u64) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    observe(mode, address.port(), || {
+    observe_all(mode, address.port(), || {
         let mut client = TcpStream::connect(address).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         client.set_nodelay(true).unwrap();
@@ -90,11 +98,18 @@ fn tasks(events: &[Event], kind: Kind) -> Vec<Task> {
 /// What both sides are told of a dialogue: the tasks, as the server has them.
 #[track_caller]
 fn check(dialogue: &[Says<'_>], expected: &[(&str, u16, usize, usize)]) {
+    check_with_untold(dialogue, expected, 0);
+}
+
+/// The same, where each side counts so many requests that it does not tell.
+#[track_caller]
+fn check_with_untold(dialogue: &[Says<'_>], expected: &[(&str, u16, usize, usize)], untold: u64) {
     let _alone = alone();
     if !may_load() {
         return;
     }
-    let events = talk(Mode::Http, dialogue);
+    let (events, counted) = talk(Mode::Http, dialogue);
+    assert_eq!(counted, 2 * untold, "{events:#?}");
     let expected: Vec<Task> =
         expected.iter().map(|&(line, status, r, s)| (line.to_owned(), status, r as u64, s as u64)).collect();
     assert_eq!(tasks(&events, Kind::Request), expected, "{events:#?}");
@@ -143,6 +158,54 @@ fn root_of_many_that_wait_the_first_ones_texts_are_kept() {
     let told = |line| (line, 200, GET_A.len(), OK.len());
     let tasks: Vec<_> = (0..10).map(|number| told(if number < 4 { "GET /a HTTP/1.1" } else { "" })).collect();
     check(&[Client(&requests), Server(&answers)], &tasks);
+}
+
+#[test]
+fn root_requests_beyond_those_that_can_wait_count_with_the_last_of_them_and_are_counted() {
+    // 16 can wait, with the one that is answered: the responses behind these are the last one's too
+    let check_many = |number: usize, untold| {
+        let (requests, answers) = (GET_A.repeat(number), OK.repeat(number));
+        let text = |task| if task < 4 { "GET /a HTTP/1.1" } else { "" };
+        let many = |task| if task < 15 { 1 } else { number - 15 };
+        let tasks: Vec<_> =
+            (0..16).map(|task| (text(task), 200, many(task) * GET_A.len(), many(task) * OK.len())).collect();
+        check_with_untold(&[Client(&requests), Server(&answers)], &tasks, untold);
+        // each in a segment of its own
+        let apart = std::iter::repeat_n(Client(GET_A), number).chain([Server(&answers)]).collect::<Vec<_>>();
+        check_with_untold(&apart, &tasks, number as u64 - 16);
+    };
+    check_many(16, 0);
+    check_many(20, 4);
+    check_many(64, 48);
+    // the rest of such a segment counts as one
+    check_many(70, 49);
+}
+
+#[test]
+fn root_requests_that_are_never_answered_are_told_up_to_the_fifth_and_counted() {
+    let check_unanswered = |number: usize, told: usize, untold: u64| {
+        let _alone = alone();
+        if !may_load() {
+            return;
+        }
+        let (events, counted) = talk(Mode::Http, &[Client(&GET_A.repeat(number))]);
+        let text = |task| if task < 4 { "GET /a HTTP/1.1" } else { "" }.to_owned();
+        let bytes = GET_A.len() as u64;
+        let received: Vec<Task> = (0..told).map(|task| (text(task), 0, bytes, 0)).collect();
+        assert_eq!(tasks(&events, Kind::ClosedWhileReceiving), received, "{events:#?}");
+        let sent: Vec<Task> = (0..told).map(|task| (text(task), 0, 0, bytes)).collect();
+        assert_eq!(tasks(&events, Kind::Peer), sent, "{events:#?}");
+        assert_eq!((tasks(&events, Kind::Request).len(), tasks(&events, Kind::End).len()), (0, 1), "{events:#?}");
+        assert_eq!(counted, 2 * untold, "of both sides: {events:#?}");
+        // the connection has all of them
+        let end = events.iter().find(|event| event.kind == Kind::End).unwrap();
+        assert_eq!(end.received_bytes, number as u64 * bytes);
+    };
+    check_unanswered(1, 1, 0);
+    check_unanswered(5, 5, 0);
+    check_unanswered(10, 5, 5);
+    // one that could not wait, and the others
+    check_unanswered(17, 5, 12);
 }
 
 #[test]

@@ -445,6 +445,26 @@ fn root_http_is_told_with_path_and_status() {
 }
 
 #[test]
+fn root_requests_that_are_not_told_are_counted() {
+    if !may_load() {
+        return;
+    }
+    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let agent = Agent::start(&["--mode", "http", "--lport", &port, "--format", "json"]);
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.write_all("GET / HTTP/1.1\r\n\r\n".repeat(10).as_bytes()).unwrap();
+    // it answers none of them
+    drop(listener.accept().unwrap());
+    let ran = agent.end(INT);
+    let records = records(&ran.stdout);
+    let kinds: String = records.iter().map(|record| record.kind.letter()).collect();
+    assert_eq!((ran.code, kinds.as_str()), (Some(0), "NNNNNE"), "{ran:?}");
+    let counted = "tcprt: in all, 5 or more requests are not told by themselves: too many waited for an answer";
+    assert!(ran.stderr.lines().any(|line| line == counted), "{ran:?}");
+}
+
+#[test]
 fn root_an_agent_that_is_killed_leaves_nothing_and_a_kept_log_goes_on() {
     if !may_load() {
         return;

@@ -24,7 +24,7 @@ pub(crate) struct Agent {
     pub(crate) session: Session,
     pub(crate) clock: Clock,
     refused: Option<MapHandle>,
-    merged: Option<MapHandle>,
+    untold: Option<MapHandle>,
 }
 
 /// What came of attaching.
@@ -80,8 +80,8 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     }
     loader::give_memory_back();
     let counter = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
-    let (refused, merged) = (counter("connections_refused")?, counter("requests_merged")?);
-    Ok(Attached::Yes(Box::new(Agent { session, clock, refused, merged })))
+    let (refused, untold) = (counter("connections_refused")?, counter("requests_untold")?);
+    Ok(Attached::Yes(Box::new(Agent { session, clock, refused, untold })))
 }
 
 /// The plan, without attaching anything.
@@ -107,9 +107,9 @@ impl Agent {
         sum(self.refused.as_ref())
     }
 
-    /// Requests that came before so many others were answered that they count as one with the last of them, so far.
-    pub(crate) fn merged(&self) -> u64 {
-        sum(self.merged.as_ref())
+    /// Requests that are not told by themselves, so far: so many at least.
+    pub(crate) fn untold(&self) -> u64 {
+        sum(self.untold.as_ref())
     }
 }
 

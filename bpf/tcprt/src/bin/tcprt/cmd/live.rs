@@ -117,7 +117,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         }
         if now >= next || is_over {
             let lost = listener.lost().context("counting lost events")?.values().sum();
-            let now_lost = Losses { lost, refused: agent.refused(), merged: agent.merged() };
+            let now_lost = Losses { lost, refused: agent.refused(), untold: agent.untold() };
             losses.tell(now_lost, settings.stats_interval.min(now - begin));
             worker.teller.end_interval(clock::now_us() / 1_000_000);
             worker.teller.flush();
@@ -168,16 +168,16 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
 struct Losses {
     lost: u64,
     refused: u64,
-    merged: u64,
+    untold: u64,
 }
 
 impl Losses {
     const EVENTS: &str = "events were lost: overwritten before they were read (--slots)";
     const CONNECTIONS: &str = "connections were not measured: the map had no room for them";
-    const REQUESTS: &str = "requests count as one with the one before: too many came before an answer";
+    const REQUESTS: &str = "or more requests are not told by themselves: too many waited for an answer";
 
     fn all(&self) -> [(u64, &'static str); 3] {
-        [(self.lost, Self::EVENTS), (self.refused, Self::CONNECTIONS), (self.merged, Self::REQUESTS)]
+        [(self.lost, Self::EVENTS), (self.refused, Self::CONNECTIONS), (self.untold, Self::REQUESTS)]
     }
 
     /// Tells what is new in an interval.
