@@ -13,7 +13,6 @@ use plan::{Hints, Outcome, Plan};
 use tcprt::{Config, Mode, OBJECT};
 
 use crate::args::Loading;
-use crate::clock::Clock;
 use crate::rights;
 
 /// What the object is called in plans and errors.
@@ -22,7 +21,6 @@ const NAME: &str = "tcprt";
 /// What is attached.
 pub(crate) struct Agent {
     pub(crate) session: Session,
-    pub(crate) clock: Clock,
     refused: Option<MapHandle>,
     untold: Option<MapHandle>,
 }
@@ -48,7 +46,6 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
     let facts = loader::probe_for(std::path::Path::new("/"), &object);
     let chosen = choose::choose(&object, &facts, &places(loading))?;
-    let clock = Clock::of(chosen.btf.as_ref().map(|types| &*types.btf));
     let known = begin.elapsed();
     let mut options = Options::default();
     (options.config, options.pins) = (config, keep);
@@ -81,7 +78,7 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     loader::give_memory_back();
     let counter = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
     let (refused, untold) = (counter("connections_refused")?, counter("requests_untold")?);
-    Ok(Attached::Yes(Box::new(Agent { session, clock, refused, untold })))
+    Ok(Attached::Yes(Box::new(Agent { session, refused, untold })))
 }
 
 /// The plan, without attaching anything.

@@ -9,7 +9,7 @@ use tcprt::summary::Summaries;
 
 use crate::agent::{self, Agent, Attached};
 use crate::args::Format;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::cmd::teller::{Teller, record};
 use crate::exporter::{self, Shared};
 use crate::filters;
@@ -33,6 +33,7 @@ struct Worker {
     owners: Owners,
     all: Summaries,
     metrics: Option<Shared>,
+    clock: Clock,
     /// What the wall clock shows at the events' clock's 0.
     begin_ns: u64,
     unreadable: u64,
@@ -40,8 +41,8 @@ struct Worker {
 
 impl Worker {
     /// What comes next came just now; the wall clock may have been set.
-    fn begin(&mut self, begin_ns: u64) {
-        self.begin_ns = begin_ns;
+    fn begin(&mut self) {
+        self.begin_ns = self.clock.follow();
         self.owners.begin(Instant::now());
     }
 
@@ -86,7 +87,8 @@ pub(super) fn run(settings: Settings) -> Result<ExitCode> {
         owners: Owners::new(),
         all: Summaries::new(PORTS),
         metrics,
-        begin_ns: agent.clock.begin_ns(),
+        clock: Clock::new(),
+        begin_ns: 0,
         unreadable: 0,
     };
     measure(&settings, &agent, worker, &told)?;
@@ -107,7 +109,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
     let mut next = begin + settings.stats_interval;
     let mut losses = Losses::default();
     loop {
-        lock(&worker).begin(agent.clock.begin_ns());
+        lock(&worker).begin();
         let heard = listener.consume().context("reading events")?;
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);

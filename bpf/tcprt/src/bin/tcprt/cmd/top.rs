@@ -11,7 +11,7 @@ use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termi
 
 use crate::agent::{self, Attached};
 use crate::args;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::cmd::teller::record;
 use crate::filters;
 use crate::output::is_closed;
@@ -51,6 +51,7 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
         }
     });
     let listener = listener.context("listening")?;
+    let mut clock = Clock::new();
     let mut screen = Screen::begin();
     let begin = Instant::now();
     let end = args.seconds.map(|seconds| begin + seconds);
@@ -59,7 +60,7 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
     loop {
         {
             let mut worker = lock(&worker);
-            worker.begin_ns = agent.clock.begin_ns();
+            worker.begin_ns = clock.follow();
             worker.owners.begin(Instant::now());
         }
         let heard = listener.consume().context("reading events")?;
