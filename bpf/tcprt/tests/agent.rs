@@ -12,56 +12,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Ran, program, skip, tcprt};
+use support::{Ran, ask, may_load, program, serve, skip, tcprt};
 use tcprt::record::Side;
 use tcprt::{Kind, Record, log};
-
-fn may_load() -> bool {
-    let may = rustix::process::geteuid().is_root() && Path::new("/sys/kernel/btf/vmlinux").exists();
-    if !may {
-        skip("needs root, and a kernel with BTF of its own");
-    }
-    may
-}
-
-/// A server of HTTP/1.1 with keep-alive, which thinks as many milliseconds as the path says, and answers with 1000 bytes; 404
-/// where the path is no number.
-fn serve() -> SocketAddr {
-    // below the ports that the kernel gives to clients
-    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                while let Some(Ok(first)) = lines.next() {
-                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-                    let number = first.split(' ').nth(1).and_then(|path| path.strip_prefix('/')?.parse().ok());
-                    thread::sleep(Duration::from_millis(number.unwrap_or(0)));
-                    let status = if number.is_some() { "200 OK" } else { "404 Not Found" };
-                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: 900\r\n\r\n");
-                    let body = "y".repeat(1000 - head.len());
-                    stream
-                        .write_all(format!("{head}{body}").replace("900", &body.len().to_string()).as_bytes())
-                        .unwrap();
-                }
-            });
-        }
-    });
-    address
-}
-
-/// Asks for these paths, one after the other, on one connection.
-fn ask(server: SocketAddr, paths: &[&str]) {
-    let mut stream = TcpStream::connect(server).unwrap();
-    for path in paths {
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
-        stream.read_exact(&mut [0; 1000]).unwrap();
-    }
-    // what is acknowledged late is no part of the test
-    thread::sleep(Duration::from_millis(60));
-}
 
 /// The agent while it runs.
 struct Agent {

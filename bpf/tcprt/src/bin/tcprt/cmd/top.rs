@@ -21,6 +21,9 @@ use crate::told::ToldToEnd;
 /// How long it is between two looks at the log.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What stands for a signal's key where none is to be (`_POSIX_VDISABLE`).
+const NO_KEY: u8 = 0;
+
 struct Worker {
     top: tcprt::top::Top,
     owners: Owners,
@@ -107,9 +110,10 @@ impl Screen {
         let is_terminal = io::stdout().is_terminal();
         let before = is_terminal.then(|| termios::tcgetattr(io::stdin()).ok()).flatten();
         if let Some(before) = &before {
-            // keys come at once and are not shown; Ctrl-C stays a signal
+            // keys come at once and are not shown; Ctrl-C stays a signal, Ctrl-Z would leave the view on the shell's screen
             let mut keys = before.clone();
             keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            keys.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
             keys.special_codes[SpecialCodeIndex::VMIN] = 0;
             keys.special_codes[SpecialCodeIndex::VTIME] = 0;
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys);
