@@ -417,6 +417,47 @@ fn root_requests_that_are_not_told_are_counted() {
     assert!(ran.stderr.lines().any(|line| line == counted), "{ran:?}");
 }
 
+/// The kernel's types, as those of a kernel that cannot keep connections with their sockets.
+fn types_without_socket_storage(folder: &Path) -> std::path::PathBuf {
+    let mut bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let name = b"\0BPF_FUNC_task_storage_get\0";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at + name.len() - 2] = b'x';
+    let file = folder.join("vmlinux.btf");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn root_connections_that_the_full_table_pushes_out_are_told() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let btf = types_without_socket_storage(folder.path());
+    let args = ["--lport", &port, "--connections", "8", "--format", "json", "--btf", btf.to_str().unwrap()];
+    let agent = Agent::start(&args);
+    let mut open: Vec<_> = (0..40).map(|_| TcpStream::connect(server).unwrap()).collect();
+    for stream in open.iter_mut().rev().take(1) {
+        stream.write_all(b"GET /1 HTTP/1.1\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+    }
+    // the newest is still there, and is told
+    drop(open);
+    let ran = agent.end(INT);
+    let kinds: String = records(&ran.stdout).iter().map(|record| record.kind.letter()).collect();
+    assert_eq!((ran.code, kinds.as_str()), (Some(0), "RE"), "{ran:?}");
+    let line = ran.stderr.lines().find_map(|line| line.strip_prefix("tcprt: in all, ")?.split_once(' '));
+    let (number, what) = line.unwrap_or_else(|| panic!("{ran:?}"));
+    assert_eq!(
+        what,
+        "connections went from the full table before their end: what they did is not told (--connections)"
+    );
+    assert!((32..40).contains(&number.parse().unwrap()), "{ran:?}");
+}
+
 #[test]
 fn root_an_agent_that_is_killed_leaves_nothing_and_a_kept_log_goes_on() {
     if !may_load() {

@@ -23,6 +23,14 @@ pub(crate) struct Agent {
     pub(crate) session: Session,
     refused: Option<MapHandle>,
     untold: Option<MapHandle>,
+    table: Option<Table>,
+}
+
+/// Where connections are kept, if it is not with their sockets.
+struct Table {
+    connections: MapHandle,
+    entered: MapHandle,
+    left: MapHandle,
 }
 
 /// What came of attaching.
@@ -51,6 +59,7 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     (options.config, options.pins) = (config, keep);
     options.hints.unwanted = unwanted;
     options.map_entries.extend(loading.slots.map(|slots| ("events".to_owned(), slots)));
+    options.map_entries.extend(loading.connections.map(|connections| ("connections".to_owned(), connections)));
     if loading.verbose {
         chosen.steps.iter().for_each(|step| eprintln!("tcprt: BTF: {step}"));
         options.log = Some(Arc::new(|line: &str| eprintln!("tcprt: {line}")));
@@ -76,9 +85,14 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
         eprintln!("tcprt: attached in {}: {} to know the kernel, {} to load", ms(all), ms(known), ms(all - known));
     }
     loader::give_memory_back();
-    let counter = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
-    let (refused, untold) = (counter("connections_refused")?, counter("requests_untold")?);
-    Ok(Attached::Yes(Box::new(Agent { session, refused, untold })))
+    let map = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
+    let (refused, untold) = (map("connections_refused")?, map("requests_untold")?);
+    let table = (map("connections")?, map("connections_entered")?, map("connections_left")?);
+    let table = match table {
+        (Some(connections), Some(entered), Some(left)) => Some(Table { connections, entered, left }),
+        _ => None,
+    };
+    Ok(Attached::Yes(Box::new(Agent { session, refused, untold, table })))
 }
 
 /// The plan, without attaching anything.
@@ -99,9 +113,19 @@ fn places(loading: &Loading) -> Places {
 }
 
 impl Agent {
-    /// Connections that the map had no room for, so far.
+    /// How often there was no memory for a connection, so far.
     pub(crate) fn refused(&self) -> u64 {
         sum(self.refused.as_ref())
+    }
+
+    /// Connections that went from the table before their end, so far: so many at least while it is attached.
+    pub(crate) fn evicted(&self) -> u64 {
+        let Some(table) = &self.table else { return 0 };
+        // what goes meanwhile is not counted twice, and what comes is not counted
+        let entered = sum(Some(&table.entered));
+        // a key that goes while it is looked at lets the looking begin anew
+        let there = table.connections.keys().take(table.connections.max_entries() as usize).count() as u64;
+        entered.saturating_sub(there).saturating_sub(sum(Some(&table.left)))
     }
 
     /// Requests that are not told by themselves, so far: so many at least.

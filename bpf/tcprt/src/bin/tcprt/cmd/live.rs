@@ -119,7 +119,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         }
         if now >= next || is_over {
             let lost = listener.lost().context("counting lost events")?.values().sum();
-            let now_lost = Losses { lost, refused: agent.refused(), untold: agent.untold() };
+            let now_lost = Losses::of(agent, lost);
             losses.tell(now_lost, settings.stats_interval.min(now - begin));
             worker.teller.end_interval(clock::now_us() / 1_000_000);
             worker.teller.flush();
@@ -131,7 +131,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         if let Some(metrics) = &worker.metrics {
             let mut metrics = lock(metrics);
             metrics.lost = listener.lost().context("counting lost events")?.values().sum();
-            metrics.refused = agent.refused();
+            (metrics.refused, metrics.evicted, metrics.untold) = (agent.refused(), losses.evicted, agent.untold());
         }
         if is_over || worker.teller.failed.is_some() {
             break;
@@ -170,16 +170,28 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
 struct Losses {
     lost: u64,
     refused: u64,
+    evicted: u64,
     untold: u64,
 }
 
 impl Losses {
     const EVENTS: &str = "events were lost: overwritten before they were read (--slots)";
-    const CONNECTIONS: &str = "connections were not measured: the map had no room for them";
+    const REFUSED: &str = "times there was no memory for a connection, which is not measured then";
+    const EVICTED: &str =
+        "connections went from the full table before their end: what they did is not told (--connections)";
     const REQUESTS: &str = "or more requests are not told by themselves: too many waited for an answer";
 
-    fn all(&self) -> [(u64, &'static str); 3] {
-        [(self.lost, Self::EVENTS), (self.refused, Self::CONNECTIONS), (self.untold, Self::REQUESTS)]
+    fn of(agent: &Agent, lost: u64) -> Losses {
+        Losses { lost, refused: agent.refused(), evicted: agent.evicted(), untold: agent.untold() }
+    }
+
+    fn all(&self) -> [(u64, &'static str); 4] {
+        [
+            (self.lost, Self::EVENTS),
+            (self.refused, Self::REFUSED),
+            (self.evicted, Self::EVICTED),
+            (self.untold, Self::REQUESTS),
+        ]
     }
 
     /// Tells what is new in an interval.
