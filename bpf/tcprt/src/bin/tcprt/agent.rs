@@ -48,7 +48,7 @@ pub(crate) enum Attached {
 pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) -> Result<Attached> {
     rights::check()?;
     let begin = Instant::now();
-    let (unwanted, config) = (config.mode.unwanted().collect(), config.bytes()?.to_vec());
+    let (hints, config) = (hints(config.mode, loading)?, config.bytes()?.to_vec());
     // all of the types are given back when it is loaded
     let own = loader::own_types();
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
@@ -56,8 +56,7 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
     let chosen = choose::choose(&object, &facts, &places(loading))?;
     let known = begin.elapsed();
     let mut options = Options::default();
-    (options.config, options.pins) = (config, keep);
-    options.hints.unwanted = unwanted;
+    (options.config, options.pins, options.hints) = (config, keep, hints);
     options.map_entries.extend(loading.slots.map(|slots| ("events".to_owned(), slots)));
     options.map_entries.extend(loading.connections.map(|connections| ("connections".to_owned(), connections)));
     if loading.verbose {
@@ -103,8 +102,18 @@ pub(crate) fn explain(mode: Mode, loading: &Loading) -> Result<Plan> {
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
     let facts = loader::probe_for(std::path::Path::new("/"), &object);
     let chosen = choose::choose(&object, &facts, &places(loading))?;
-    let hints = Hints { unwanted: mode.unwanted().collect(), ..Hints::default() };
-    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &hints))
+    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &hints(mode, loading)?))
+}
+
+/// What is not to be enabled: what the mode does without, and what the user does.
+fn hints(mode: Mode, loading: &Loading) -> Result<Hints> {
+    let mut known = [Mode::Default, Mode::Http].into_iter().flat_map(Mode::unwanted).collect::<Vec<_>>();
+    known.sort();
+    if let Some(unknown) = loading.without.iter().find(|name| known.binary_search(name).is_err()) {
+        bail!("--without {unknown}: there is no such program; there are {}", known.join(", "));
+    }
+    let unwanted = mode.unwanted().chain(loading.without.iter().cloned()).collect();
+    Ok(Hints { unwanted, ..Hints::default() })
 }
 
 fn places(loading: &Loading) -> Places {

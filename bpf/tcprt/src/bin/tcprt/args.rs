@@ -131,6 +131,9 @@ pub(crate) struct Loading {
     /// Room for so many connections at a time, where they are kept in a table: before Linux 5.11, and at kprobes. Else 65536
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: Option<u32>,
+    /// Do without this program, as --explain names them, so that another way is taken; can be given several times
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) without: Vec<String>,
     /// Tell on standard error how it is loaded, and what that costs
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -160,6 +160,7 @@ impl Settings {
                 btf: loading.btf.or(file.btf),
                 slots: loading.slots.or(file.slots),
                 connections: loading.connections.or(file.connections),
+                without: loading.without,
                 verbose: loading.verbose,
             },
             seconds: live.seconds,
