@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lcc_tests::server::cpu_seconds;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
-use crate::workload::{OTHERS, cpu_seconds};
+use crate::workload::OTHERS;
 
 /// A program that looks on.
 pub(crate) struct Contender {

@@ -1,0 +1,107 @@
+//! Servers and the requests to them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Instant;
+
+use lcc_tests::server::{self, Server, program, run};
+
+use crate::Result;
+
+/// Bytes of a request and of its response.
+const REQUEST: usize = 100;
+const RESPONSE: usize = 300;
+/// A request of redis, and its answer where there is no such key.
+const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n";
+const MISSING: usize = b"$-1\r\n".len();
+/// Connections of `redis-benchmark`.
+const CONNECTIONS: u64 = 16;
+
+/// The servers, which run as long as this.
+pub(crate) struct Loads {
+    redis: Server,
+    requests: u64,
+    /// Where the servers listen.
+    pub(crate) ports: Vec<u16>,
+}
+
+impl Loads {
+    /// What [`Loads::turn`] gives, nanoseconds for a request: of both sides together, and of redis' process alone.
+    pub(crate) const FIGURES: [&str; 4] =
+        ["ping-pong", "redis, one connection", "redis, 16 connections", "redis, 16 connections: the server's process"];
+
+    /// # Errors
+    /// redis is not there, or does not do as it is told.
+    pub(crate) fn start(requests: u64) -> Result<Loads> {
+        let listener = TcpListener::bind(("127.0.0.1", server::free_port()))?;
+        let echo = listener.local_addr()?.port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // who asks has ended
+                let _ = stream.and_then(|stream| answer(&stream));
+            }
+        });
+        let redis = server::redis().ok_or("no redis-server")?;
+        // what the tests want of it, and users do not
+        let mut stream = TcpStream::connect(("127.0.0.1", redis.port))?;
+        stream.write_all(b"CONFIG SET slowlog-log-slower-than -1\r\n")?;
+        let mut said = [0; 5];
+        stream.read_exact(&mut said)?;
+        if &said != b"+OK\r\n" {
+            return Err(String::from_utf8_lossy(&said).into());
+        }
+        Ok(Loads { ports: vec![echo, redis.port], redis, requests })
+    }
+
+    /// Requests of redis-benchmark: more, as it tells its time in milliseconds.
+    fn benchmark(&self) -> u64 {
+        5 * self.requests
+    }
+
+    /// How many tasks a turn has.
+    pub(crate) fn tasks(&self) -> u64 {
+        let warm = self.requests / 10;
+        2 * (self.requests + warm) + self.benchmark()
+    }
+
+    /// # Errors
+    /// A connection breaks, or redis-benchmark fails.
+    pub(crate) fn turn(&self) -> Result<Vec<f64>> {
+        let echo = ask(self.ports[0], &[b'x'; REQUEST], RESPONSE, self.requests)?;
+        let redis = ask(self.ports[1], GET, MISSING, self.requests)?;
+        let before = server::cpu_seconds(self.redis.pid())?;
+        let mut benchmark = Command::new(program("redis-benchmark").ok_or("no redis-benchmark")?);
+        let (port, requests) = (self.ports[1].to_string(), self.benchmark().to_string());
+        let connections = CONNECTIONS.to_string();
+        let printed = run(benchmark.args(["-p", &port, "-t", "get", "-c", &connections, "-n", &requests, "--csv"]));
+        let own = (server::cpu_seconds(self.redis.pid())? - before) * 1e9 / self.benchmark() as f64;
+        let row = printed.lines().find_map(|line| line.strip_prefix("\"GET\",\"")).ok_or(printed.clone())?;
+        let rate: f64 = row.split('"').next().unwrap_or_default().parse()?;
+        Ok(vec![echo, redis, 1e9 / rate, own])
+    }
+}
+
+fn answer(mut stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        stream.read_exact(&mut [0; REQUEST])?;
+        stream.write_all(&[b'y'; RESPONSE])?;
+    }
+}
+
+/// Nanoseconds for a request, of so many on a connection.
+fn ask(port: u16, request: &[u8], response: usize, count: u64) -> Result<f64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let mut once = |buffer: &mut [u8]| stream.write_all(request).and_then(|()| stream.read_exact(buffer));
+    let mut buffer = vec![0; response];
+    for _ in 0..count / 10 {
+        once(&mut buffer)?;
+    }
+    let begin = Instant::now();
+    for _ in 0..count {
+        once(&mut buffer)?;
+    }
+    Ok(begin.elapsed().as_nanos() as f64 / count as f64)
+}
