@@ -56,7 +56,7 @@ impl Loads {
 
     /// Requests of redis-benchmark: more, as it tells its time in milliseconds.
     fn benchmark(&self) -> u64 {
-        5 * self.requests
+        10 * self.requests
     }
 
     /// How many tasks a turn has.
@@ -65,10 +65,19 @@ impl Loads {
         2 * (self.requests + warm) + self.benchmark()
     }
 
+    /// Requests to the server that does nothing: nanoseconds for each, and how many they were with those that are not timed.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub(crate) fn ping_pong(&self) -> Result<(f64, u64)> {
+        let took = ask(self.ports[0], &[b'x'; REQUEST], RESPONSE, self.requests)?;
+        Ok((took, self.requests + self.requests / 10))
+    }
+
     /// # Errors
     /// A connection breaks, or redis-benchmark fails.
     pub(crate) fn turn(&self) -> Result<Vec<f64>> {
-        let echo = ask(self.ports[0], &[b'x'; REQUEST], RESPONSE, self.requests)?;
+        let (echo, _) = self.ping_pong()?;
         let redis = ask(self.ports[1], GET, MISSING, self.requests)?;
         let before = server::cpu_seconds(self.redis.pid())?;
         let mut benchmark = Command::new(program("redis-benchmark").ok_or("no redis-benchmark")?);

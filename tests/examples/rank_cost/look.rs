@@ -20,7 +20,6 @@ use crate::load::Loads;
 #[derive(Clone, Debug)]
 pub(crate) struct Rank {
     number: u32,
-    programs: Vec<String>,
     unwanted: Vec<String>,
 }
 
@@ -49,13 +48,6 @@ impl Look {
         match self {
             Look::Passing(rank) | Look::Measuring(rank) => Some(rank.number),
             Look::Nobody | Look::Agent(_) => None,
-        }
-    }
-
-    pub(crate) fn programs(&self) -> &[String] {
-        match self {
-            Look::Passing(rank) | Look::Measuring(rank) => &rank.programs,
-            Look::Nobody | Look::Agent(_) => &[],
         }
     }
 
@@ -104,7 +96,7 @@ impl<'b> Object<'b> {
             let group = plan.groups.iter().find(|group| group.name == "tcp").ok_or("the object has no group tcp")?;
             let Some(number) = group.taken else { break };
             let programs = group.ranks[&number].clone();
-            ranks.push(Rank { number, programs: programs.clone(), unwanted: unwanted.clone() });
+            ranks.push(Rank { number, unwanted: unwanted.clone() });
             unwanted.extend(programs);
         }
         if ranks.is_empty() { Err("no way works here".into()) } else { Ok(ranks) }

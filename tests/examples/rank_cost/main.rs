@@ -3,10 +3,13 @@
 //! `cargo xtask bench --only ranks` runs it, in an emulator.
 //!
 //! In each round, nobody looks; each rank looks at other ports, so that it only passes over both sides' packets; each rank looks at
-//! the servers' ports; and AGENT does, as its users run it. The servers: one that sends back at once what it has, and redis.
+//! the servers' ports; and AGENT does, as its users run it. The servers: one that sends back at once what it has, and redis. At the
+//! end each rank looks once more at the first of them, while the kernel counts what each program takes.
 
 mod load;
 mod look;
+#[path = "../tcprt_cost/programs.rs"]
+mod programs;
 
 use std::error::Error;
 
@@ -45,10 +48,11 @@ fn main() -> Result<()> {
             turns[at].push(figures);
         }
     }
-    let rows = looks.iter().zip(&turns).map(|(look, turns)| {
+    let counted = looks.iter().map(|look| count(&object, look, &loads)).collect::<Result<Vec<_>>>()?;
+    let rows = looks.iter().zip(&turns).zip(counted).map(|((look, turns), programs)| {
         let figures = Loads::FIGURES.iter().enumerate();
         let figures = figures.map(|(at, &name)| (name, turns.iter().map(|turn| turn[at]).collect::<Vec<f64>>()));
-        json!({ "look": look.word(), "rank": look.rank(), "programs": look.programs(), "ns": figures.collect::<std::collections::BTreeMap<_, _>>() })
+        json!({ "look": look.word(), "rank": look.rank(), "programs": programs, "ns": figures.collect::<std::collections::BTreeMap<_, _>>() })
     });
     let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     println!(
@@ -60,4 +64,27 @@ fn main() -> Result<()> {
         })
     );
     Ok(())
+}
+
+/// Whether the kernel counts what programs take, which itself takes time.
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// What each program of the object takes, and how often it runs for a request of the ping-pong.
+fn count(object: &Object<'_>, look: &Look, loads: &Loads) -> Result<Vec<Value>> {
+    if look.rank().is_none() {
+        return Ok(Vec::new());
+    }
+    let looking = object.start(look, &loads.ports)?;
+    std::fs::write(STATISTICS, "1")?;
+    let asked = loads.ping_pong();
+    std::fs::write(STATISTICS, "0")?;
+    let (_, requests) = asked?;
+    let programs = programs::programs(std::process::id()).into_values().filter(|program| program.runs > 0);
+    let programs = programs.map(|program| {
+        let (runs, nanoseconds) = (program.runs as f64, program.nanoseconds as f64);
+        json!({ "program": program.name, "runs_per_request": runs / requests as f64, "ns_per_run": nanoseconds / runs })
+    });
+    let programs = programs.collect();
+    drop(looking);
+    Ok(programs)
 }
