@@ -23,11 +23,8 @@ const REQUEST: &[u8] = b"GET /twenty HTTP/1.1\r\nHost: kernel\r\n\r\n";
 const RESPONSE: usize = 10_000;
 const REQUESTS: usize = 5;
 
-/// How far a time may be from what the test measures itself: it is told after the packet is handled, and another may run
-/// in between. An emulated machine is some ten times as slow.
-fn near() -> Duration {
-    Duration::from_millis(if is_emulated() { 15 } else { 5 })
-}
+/// How far a time may be from what the handler's own clock tells, at the median: another may run in between.
+const NEAR: Duration = Duration::from_millis(5);
 
 /// Whether this is the emulated machine of `cargo xtask vm`.
 fn is_emulated() -> bool {
@@ -176,25 +173,33 @@ fn check_json(program: &PathBuf, flags: &[&str], listener: &TcpListener, port: u
     let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
     let (requests, peers, ends) = (of("R"), of("P"), of("E"));
     assert_eq!((requests.len(), peers.len(), ends.len()), (REQUESTS, REQUESTS, 1), "{out:#?} {errors:#?}");
-    let mut beyond = Vec::new();
-    for (record, own) in requests.iter().zip(&served) {
+    for record in &requests {
         assert_eq!(record["local"], format!("127.0.0.1:{port}"));
         assert_eq!((&record["received_bytes"], &record["sent_bytes"]), (&REQUEST.len().into(), &RESPONSE.into()));
-        let process = Duration::from_micros(record["process_us"].as_u64().unwrap());
-        assert!(process >= SERVICE && process < *own + near(), "{process:?}, {own:?} by the handler: {record}");
-        beyond.push(process.saturating_sub(*own).as_micros());
     }
-    eprintln!("tcprt: process times, µs more than the handler's own: {beyond:?}");
-    for (record, own) in peers.iter().zip(&served) {
+    for record in &peers {
         assert_eq!(record["peer"], format!("127.0.0.1:{port}"));
         assert_eq!((&record["sent_bytes"], &record["received_bytes"]), (&REQUEST.len().into(), &RESPONSE.into()));
-        let process = Duration::from_micros(record["process_us"].as_u64().unwrap());
-        assert!(process >= SERVICE && process < *own + 2 * near(), "{process:?}, {own:?} by the handler: {record}");
     }
+    check_times("the server's", &requests, &served);
+    check_times("the client's", &peers, &served);
     let bytes = (REQUESTS * REQUEST.len(), REQUESTS * RESPONSE);
     assert_eq!((&ends[0]["received_bytes"], &ends[0]["sent_bytes"]), (&bytes.0.into(), &bytes.1.into()));
     let lost: Vec<&String> = errors.iter().filter(|line| line.contains("lost")).collect();
     assert!(lost.iter().all(|line| line.contains(" 0 ") || line.contains("nothing")), "{lost:?}");
+}
+
+/// Holds process times against the handler's own: never less than it sleeps, and at the median near to its own clock.
+fn check_times(whose: &str, records: &[&Value], served: &[Duration]) {
+    let mut beyond = Vec::new();
+    for (record, own) in records.iter().zip(served) {
+        let process = Duration::from_micros(record["process_us"].as_u64().unwrap());
+        assert!(process >= SERVICE && process < *own + 10 * NEAR, "{process:?}, {own:?} by the handler: {record}");
+        beyond.push(process.saturating_sub(*own));
+    }
+    eprintln!("tcprt: {whose} process times, more than the handler's own: {beyond:?}");
+    beyond.sort_unstable();
+    assert!(beyond[beyond.len() / 2] < NEAR, "{whose}: {beyond:?}");
 }
 
 /// As people read it.
