@@ -54,15 +54,15 @@ impl Loads {
         Ok(Loads { ports: vec![echo, redis.port], redis, requests })
     }
 
-    /// Requests of redis-benchmark: more, as it tells its time in milliseconds.
-    fn benchmark(&self) -> u64 {
-        10 * self.requests
+    /// Requests of redis-benchmark's two runs: their difference leaves out its start and its end.
+    fn benchmarks(&self) -> [u64; 2] {
+        [self.requests, 10 * self.requests]
     }
 
     /// How many tasks a turn has.
     pub(crate) fn tasks(&self) -> u64 {
         let warm = self.requests / 10;
-        2 * (self.requests + warm) + self.benchmark()
+        2 * (self.requests + warm) + self.benchmarks().iter().sum::<u64>()
     }
 
     /// Requests to the server that does nothing: nanoseconds for each, and how many they were with those that are not timed.
@@ -79,15 +79,21 @@ impl Loads {
     pub(crate) fn turn(&self) -> Result<Vec<f64>> {
         let (echo, _) = self.ping_pong()?;
         let redis = ask(self.ports[1], GET, MISSING, self.requests)?;
-        let before = server::cpu_seconds(self.redis.pid())?;
+        let [few, many] = self.benchmarks();
+        let ((short, short_own), (long, long_own)) = (self.benchmark(few)?, self.benchmark(many)?);
+        let more = (many - few) as f64;
+        Ok(vec![echo, redis, (long - short) / more, (long_own - short_own) / more])
+    }
+
+    /// Nanoseconds that it takes, and what the server's process does.
+    fn benchmark(&self, requests: u64) -> Result<(f64, f64)> {
         let mut benchmark = Command::new(program("redis-benchmark").ok_or("no redis-benchmark")?);
-        let (port, requests) = (self.ports[1].to_string(), self.benchmark().to_string());
-        let connections = CONNECTIONS.to_string();
-        let printed = run(benchmark.args(["-p", &port, "-t", "get", "-c", &connections, "-n", &requests, "--csv"]));
-        let own = (server::cpu_seconds(self.redis.pid())? - before) * 1e9 / self.benchmark() as f64;
-        let row = printed.lines().find_map(|line| line.strip_prefix("\"GET\",\"")).ok_or(printed.clone())?;
-        let rate: f64 = row.split('"').next().unwrap_or_default().parse()?;
-        Ok(vec![echo, redis, 1e9 / rate, own])
+        let (port, requests, connections) = (self.ports[1].to_string(), requests.to_string(), CONNECTIONS.to_string());
+        benchmark.args(["-p", &port, "-t", "get", "-c", &connections, "-n", &requests, "--csv"]);
+        let (begin, before) = (Instant::now(), server::cpu_seconds(self.redis.pid())?);
+        run(&mut benchmark);
+        let own = server::cpu_seconds(self.redis.pid())? - before;
+        Ok((begin.elapsed().as_nanos() as f64, own * 1e9))
     }
 }
 
