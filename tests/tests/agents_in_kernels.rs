@@ -194,7 +194,9 @@ fn check_times(whose: &str, records: &[&Value], served: &[Duration]) {
     let mut beyond = Vec::new();
     for (record, own) in records.iter().zip(served) {
         let process = Duration::from_micros(record["process_us"].as_u64().unwrap());
-        assert!(process >= SERVICE && process < *own + 10 * NEAR, "{process:?}, {own:?} by the handler: {record}");
+        // an emulated machine stands still while its host does other work
+        let is_near = process < *own + 10 * NEAR || is_emulated();
+        assert!(process >= SERVICE && is_near, "{process:?}, {own:?} by the handler: {record}");
         beyond.push(process.saturating_sub(*own));
     }
     eprintln!("tcprt: {whose} process times, more than the handler's own: {beyond:?}");
