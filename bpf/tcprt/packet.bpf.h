@@ -373,12 +373,21 @@ static __always_inline __u32 data_with(struct bpf_sock_ops *ops)
 	return ops->skb_len > header ? ops->skb_len - header : 0;
 }
 
+/* How much a client sent with its SYN (TCP fast open): what is acknowledged begins with the SYN. */
+static __always_inline __u32 sent_with_syn(const struct bpf_tcp_sock *tcp)
+{
+	__u32 first = tcp->snd_una - (__u32)tcp->bytes_acked + 1, bytes = tcp->snd_nxt - first;
+
+	/* a SYN is one segment; a socket that is used again may count on from before */
+	return bytes <= 0xffff ? bytes : 0;
+}
+
 /* What is told of a socket: that it is connected, and later that it is not. */
 static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 {
 	struct hook hook = { .is_typed = 1 };
 	struct bpf_sock *sk = ops->sk;
-	__u32 op = ops->op, state = ops->args[1], data;
+	__u32 op = ops->op, state = ops->args[1], early = 0, data;
 	struct connection *connection;
 
 	if (op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
@@ -404,10 +413,17 @@ static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 		}
 		return 1;
 	}
+	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && !with_payload)
+		early = sent_with_syn(hook.tcp);
 	connection = begin_at(&hook, sk, op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB ? ROLE_CLIENT : ROLE_SERVER,
-			      hook.tcp->rcv_nxt, hook.tcp->snd_nxt);
+			      hook.tcp->rcv_nxt, hook.tcp->snd_nxt - early);
 	if (!connection)
 		return 1;
+	if (early) {
+		/* when is not known */
+		connection->joined = 1;
+		on_send(&hook, connection, hook.tcp->snd_nxt);
+	}
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	data = data_with(ops);
 	if (data && !with_payload)

@@ -13,12 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
+use lcc_tests::netns::Namespace;
 use lcc_tests::{compile, may_load};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
 use loader::{Options, Session};
 use plan::Hints;
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use tcprt::{Config, Event, Kind};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -433,13 +434,101 @@ fn root_connections_that_a_full_table_pushes_out_are_counted() {
     });
 }
 
+/// `struct lossy_config`.
+fn lossy_config(port: u16, holds: bool) -> Vec<u8> {
+    [u32::from(port), u32::from(holds)].iter().flat_map(|value| value.to_ne_bytes()).collect()
+}
+
+/// Calls `act` where TCP fast open is on, for every client and listener, without cookies: in a network namespace of its own where there
+/// is `ip` to make one.
+fn with_fast_open(act: impl FnOnce() + Send) {
+    const ALL: &str = "1543"; // 1, 2, 4, 0x200, 0x400: networking/ip-sysctl, tcp_fastopen
+    let inside = || {
+        std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", ALL).unwrap();
+        act();
+    };
+    if is_emulated() { inside() } else { Namespace::new().inside(inside) }
+}
+
+/// How many connections had data in their SYN here, by those who were connected to.
+fn fast_opened() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let (_, value) = names.zip(values).find(|(name, _)| *name == "TCPFastOpenPassive").unwrap();
+    value.parse().unwrap()
+}
+
+/// A request that comes with the SYN. If it `holds`, the handshake does not end before the server has answered.
+fn check_fast_open(holds: bool) {
+    const EARLY: usize = 400;
+    let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
+    by_each_rank(|measured| {
+        if measured.hints.refused.iter().any(|refused| refused.program == "packet_in") {
+            // left is the one that looks at payload, and knows no packet before there is a socket
+            return;
+        }
+        with_fast_open(|| {
+            let listener = measured.listen(V4);
+            let holding = holds.then(|| load("lossy.o", &lossy, Hints::default(), lossy_config(measured.port, true)));
+            let before = fast_opened();
+            let events = measured.while_it(5, || {
+                let server = thread::spawn(move || {
+                    let (mut peer, _) = listener.accept().unwrap();
+                    for length in [EARLY, REQUEST] {
+                        peer.read_exact(&mut vec![0; length]).unwrap();
+                        thread::sleep(SERVICE);
+                        peer.write_all(&vec![b'y'; RESPONSE]).unwrap();
+                    }
+                    assert_eq!(peer.read(&mut [0; 16]).unwrap(), 0);
+                });
+                let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+                let with_syn = SendFlags::from_bits_retain(0x2000_0000); // MSG_FASTOPEN
+                let address = SocketAddr::new(V4, measured.port);
+                assert_eq!(rustix::net::sendto(&socket, &[b'x'; EARLY], with_syn, &address).unwrap(), EARLY);
+                let mut stream = TcpStream::from(socket);
+                stream.read_exact(&mut vec![0; RESPONSE]).unwrap();
+                ask(&mut stream);
+                drop(stream);
+                server.join().unwrap();
+            });
+            drop(holding);
+            assert_eq!(fast_opened() - before, 1);
+            let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
+            let (early, later, response) = (EARLY as u64, REQUEST as u64, RESPONSE as u64);
+            let bytes = |events: &[Event]| -> Vec<_> {
+                events.iter().map(|event| (event.task, event.received_bytes, event.sent_bytes)).collect()
+            };
+            assert_eq!(bytes(&served), [(1, early, response), (2, later, response)], "{events:#?}");
+            assert_eq!(bytes(&asked), [(1, response, early), (2, response, later)], "{events:#?}");
+            check_times(&served[1]);
+            check_times(&asked[1]);
+            let service = SERVICE.as_micros() as u64..=at_most(SERVICE);
+            // when it came is not known where the answer is the first that is seen
+            assert!(service.contains(&served[0].service_us) || holds && served[0].joined, "{events:#?}");
+            assert!(service.contains(&asked[0].service_us) && asked[0].joined, "{events:#?}");
+            let end = of_kind(&events, Kind::End)[0];
+            assert_eq!((end.received_bytes, end.sent_bytes), (early + later, 2 * response));
+        });
+    });
+}
+
+#[test]
+fn root_a_request_that_comes_with_the_syn_is_measured() {
+    check_fast_open(false);
+}
+
+#[test]
+fn root_a_request_that_comes_with_the_syn_is_answered_before_the_handshake_ends() {
+    check_fast_open(true);
+}
+
 #[test]
 fn root_what_is_sent_again_counts_once() {
     let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
     by_each_rank(|measured| {
         let listener = measured.listen(V4);
-        let port = u32::from(measured.port).to_ne_bytes().to_vec();
-        let dropping = load("lossy.o", &lossy, Hints::default(), port);
+        let dropping = load("lossy.o", &lossy, Hints::default(), lossy_config(measured.port, false));
         let events = measured.while_it(5, || {
             let server = thread::spawn(move || {
                 let (mut peer, _) = listener.accept().unwrap();
