@@ -44,6 +44,8 @@ struct exchange {
 	__u32 status;
 	/* Whether a segment has data of the application; here, so that the verifier does not follow it. */
 	__u32 has_data;
+	/* The first request was not seen: it may be none. */
+	__u32 is_unseen;
 	/* Bytes of a response's first line, where the packet had no more. */
 	__u32 status_have;
 	/* When the packet that is looked at was seen. */

@@ -237,6 +237,14 @@ static __always_inline void response_data(const struct hook *hook, struct connec
 
 	if (connection->phase == PHASE_IDLE)
 		return;
+	if (exchange->is_unseen && !status) {
+		/* what it answers was none of HTTP's */
+		connection->phase = PHASE_IDLE;
+		connection->task -= 1;
+		exchange->is_unseen = 0;
+		return;
+	}
+	exchange->is_unseen = 0;
 	if (status && connection->phase == PHASE_RESPONSE && exchange->newest != exchange->current) {
 		bool is_open = after(connection->sent, connection->acknowledged);
 

@@ -171,10 +171,10 @@ fn is_emulated() -> bool {
     std::env::var_os("LCC_TCPRT").is_some()
 }
 
-/// The most that sleeping for so long may take: a tenth more than was asked for, and 5 ms for the machine; an emulated one has
-/// 50.
+/// The most that sleeping for so long may take: a tenth more than was asked for, and 20 ms for the machine, which may be busy; an
+/// emulated one has 50.
 fn at_most(time: Duration) -> u64 {
-    let machine = if is_emulated() { 50_000 } else { 5_000 };
+    let machine = if is_emulated() { 50_000 } else { 20_000 };
     time.as_micros() as u64 * 11 / 10 + machine
 }
 
@@ -464,10 +464,6 @@ fn check_fast_open(holds: bool) {
     const EARLY: usize = 400;
     let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
     by_each_rank(|measured| {
-        if measured.hints.refused.iter().any(|refused| refused.program == "packet_in") {
-            // left is the one that looks at payload, and knows no packet before there is a socket
-            return;
-        }
         with_fast_open(|| {
             let listener = measured.listen(V4);
             let holding = holds.then(|| load("lossy.o", &lossy, Hints::default(), lossy_config(measured.port, true)));

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -243,6 +244,70 @@ fn root_bodies_are_their_messages() {
 fn root_other_protocols_are_no_tasks_of_http() {
     check(&[Client(b"*1\r\n$4\r\nPING\r\n"), Server(b"+PONG\r\n"), Client(b"\x16\x03\x01"), Server(b"\x15")], &[]);
     check(&[Client(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Server(b"\0\0\x12\x04\0")], &[]);
+}
+
+/// Lets a listener have connections only once they have data: TCP drops the acknowledgement that would end the handshake (tcp(7),
+/// TCP_DEFER_ACCEPT), and the first data ends it.
+fn defer_accept(listener: &TcpListener) {
+    let seconds: libc::c_int = 10;
+    let size = size_of_val(&seconds) as libc::socklen_t;
+    let (level, option, value) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, (&raw const seconds).cast());
+    // SAFETY: the value is there for the call, and as large as it says.
+    assert_eq!(unsafe { libc::setsockopt(listener.as_raw_fd(), level, option, value, size) }, 0);
+}
+
+/// A dialogue that begins before the handshake has ended. Gives what is told of it.
+fn talk_at_once(dialogue: &[(&[u8], &[u8])]) -> Vec<Event> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    defer_accept(&listener);
+    let address = listener.local_addr().unwrap();
+    observe(Mode::Http, address.port(), || {
+        let mut client = TcpStream::connect(address).unwrap();
+        let mut server = None;
+        for (request, response) in dialogue {
+            client.write_all(request).unwrap();
+            let server = server.get_or_insert_with(|| listener.accept().unwrap().0);
+            server.read_exact(&mut vec![0; request.len()]).unwrap();
+            thread::sleep(PAUSE);
+            server.write_all(response).unwrap();
+            client.read_exact(&mut vec![0; response.len()]).unwrap();
+            thread::sleep(PAUSE);
+        }
+        drop(client);
+        assert_eq!(server.unwrap().read(&mut [0; 1]).unwrap(), 0);
+    })
+}
+
+#[test]
+fn root_a_request_that_ends_the_handshake_is_told_without_its_text() {
+    let _alone = alone();
+    if !may_load() {
+        return;
+    }
+    let events = talk_at_once(&[(GET_A, OK), (GET_B, MISSING)]);
+    let (a, b, ok, missing) = (GET_A.len() as u64, GET_B.len() as u64, OK.len() as u64, MISSING.len() as u64);
+    let second = "GET /b HTTP/1.1".to_owned();
+    assert_eq!(
+        tasks(&events, Kind::Request),
+        [(String::new(), 200, a, ok), (second.clone(), 404, b, missing)],
+        "{events:#?}"
+    );
+    assert_eq!(
+        tasks(&events, Kind::Peer),
+        [("GET /a HTTP/1.1".to_owned(), 200, ok, a), (second, 404, missing, b)],
+        "{events:#?}"
+    );
+    let pause = PAUSE.as_micros() as u64;
+    for event in events.iter().filter(|event| event.kind == Kind::Request) {
+        assert!(!event.reordered && (pause..pause + 100_000).contains(&event.service_us), "{event:?}");
+    }
+    let end = events.iter().find(|event| event.kind == Kind::End).unwrap();
+    assert_eq!((end.received_bytes, end.sent_bytes, end.task), (a + b, ok + missing, 2));
+    // what it is shows in the answer
+    let events = talk_at_once(&[(b"PING\r\n", b"+PONG\r\n"), (b"PING\r\n", b"+PONG\r\n")]);
+    assert!(events.is_empty(), "{events:#?}");
+    let events = talk_at_once(&[(b"PING\r\n", b"+PONG\r\n"), (GET_A, OK)]);
+    assert_eq!(tasks(&events, Kind::Request), [("GET /a HTTP/1.1".to_owned(), 200, a, ok)], "{events:#?}");
 }
 
 /// Lines that OpenSSL's server sends back the other way round, over a connection of the version.
