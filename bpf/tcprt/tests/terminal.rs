@@ -191,6 +191,7 @@ fn root_a_terminal_of_another_size_shows_what_fits() {
 #[test]
 fn root_control_c_ends_the_view() {
     let Some((mut terminal, _)) = view() else { return };
+    // as a signal: it is no key of the view's
     terminal.press(0x03);
     terminal.check_end();
 }

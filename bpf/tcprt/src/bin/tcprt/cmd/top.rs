@@ -12,6 +12,7 @@ use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termi
 use crate::agent::{self, Attached};
 use crate::args;
 use crate::clock::{self, Clock};
+use crate::cmd::losses::Losses;
 use crate::cmd::teller::record;
 use crate::filters;
 use crate::output::is_closed;
@@ -92,9 +93,8 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
         }
     }
     drop(screen);
-    if lost > 0 {
-        eprintln!("tcprt: {lost} events were lost: overwritten before they were read (--slots)");
-    }
+    let worker = lock(&worker);
+    Losses::of(&agent, lost).tell_all(worker.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
