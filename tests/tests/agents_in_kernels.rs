@@ -201,7 +201,8 @@ fn check_times(whose: &str, records: &[&Value], served: &[Duration]) {
     }
     eprintln!("tcprt: {whose} process times, more than the handler's own: {beyond:?}");
     beyond.sort_unstable();
-    assert!(beyond[beyond.len() / 2] < NEAR, "{whose}: {beyond:?}");
+    let near = if is_emulated() { 3 * NEAR } else { NEAR };
+    assert!(beyond[beyond.len() / 2] < near, "{whose}: {beyond:?}");
 }
 
 /// As people read it.
