@@ -77,6 +77,14 @@ struct bpf_tcp_sock {
 	__u32 packets_out;
 	__u32 retrans_out;
 	__u32 total_retrans;
+	__u32 segs_in;
+	__u32 data_segs_in;
+	__u32 segs_out;
+	__u32 data_segs_out;
+	__u32 lost_out;
+	__u32 sacked_out;
+	__u64 bytes_received;
+	__u64 bytes_acked;
 };
 
 /* What a sockops program is called for. */

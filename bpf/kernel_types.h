@@ -57,6 +57,7 @@ enum {
 	SOCK_STREAM = 1,
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
@@ -148,6 +149,8 @@ struct tcp_sock {
 	struct minmax rtt_min;
 	__u32 mss_cache;
 	__u32 total_retrans;
+	__u64 bytes_received;
+	__u64 bytes_acked;
 	__u64 tcp_clock_cache;
 };
 

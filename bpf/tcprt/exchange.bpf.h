@@ -44,6 +44,8 @@ struct exchange {
 	__u32 status;
 	/* Whether a segment has data of the application; here, so that the verifier does not follow it. */
 	__u32 has_data;
+	/* The first request was not seen: it may be none. */
+	__u32 is_unseen;
 	/* Bytes of a response's first line, where the packet had no more. */
 	__u32 status_have;
 	/* When the packet that is looked at was seen. */
@@ -70,12 +72,15 @@ struct {
 	__type(value, struct exchange);
 } exchanges SEC(".maps");
 
-/* Requests that could not wait by themselves: they are told as part of the one before. */
+/*
+ * Requests that are not told by themselves: those that could not wait, of which the bytes are part of the one before; and those
+ * that never were answered, behind the first ones. At least so many: a segment's rest counts as one.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} requests_merged SEC(".maps");
+} requests_untold SEC(".maps");
 
 #endif

@@ -373,12 +373,54 @@ static __always_inline __u32 data_with(struct bpf_sock_ops *ops)
 	return ops->skb_len > header ? ops->skb_len - header : 0;
 }
 
+/*
+ * Data that no packet of a socket showed, as it came or went before the handshake had ended (fast open, TCP_DEFER_ACCEPT). In mode
+ * http it is taken for a request, of which the text is not known, until what answers it shows that it was none.
+ */
+static __always_inline void take_unseen(struct hook *hook, struct connection *connection, struct bpf_sock *sk, __u32 bytes)
+{
+	bool is_server = connection->role == ROLE_SERVER;
+
+	if (is_server) {
+		connection->received += bytes;
+		connection->received_bytes += bytes;
+	} else {
+		connection->sent += bytes;
+		connection->sent_bytes += bytes;
+	}
+	if (mode_of_tasks() != TCPRT_HTTP_ONLY)
+		return;
+	hook->exchange = bpf_sk_storage_get(&exchanges, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!hook->exchange)
+		return;
+	hook->exchange->newest = 1;
+	hook->exchange->current = 1;
+	hook->exchange->is_unseen = 1;
+	start_task(hook, connection);
+	connection->request_end_ns = hook->now;
+	if (is_server) {
+		connection->task_received_bytes = bytes;
+		connection->task_received = connection->received;
+	} else {
+		connection->task_sent_bytes = bytes;
+	}
+}
+
+/* How much a client sent with its SYN (TCP fast open): what is acknowledged begins with the SYN. */
+static __always_inline __u32 sent_with_syn(const struct bpf_tcp_sock *tcp)
+{
+	__u32 first = tcp->snd_una - (__u32)tcp->bytes_acked + 1, bytes = tcp->snd_nxt - first;
+
+	/* a SYN is one segment; a socket that is used again may count on from before */
+	return bytes <= 0xffff ? bytes : 0;
+}
+
 /* What is told of a socket: that it is connected, and later that it is not. */
 static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 {
 	struct hook hook = { .is_typed = 1 };
 	struct bpf_sock *sk = ops->sk;
-	__u32 op = ops->op, state = ops->args[1], data;
+	__u32 op = ops->op, state = ops->args[1], early = 0, data;
 	struct connection *connection;
 
 	if (op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
@@ -404,14 +446,27 @@ static __always_inline int event_of(struct bpf_sock_ops *ops, bool with_payload)
 		}
 		return 1;
 	}
+	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		early = sent_with_syn(hook.tcp);
 	connection = begin_at(&hook, sk, op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB ? ROLE_CLIENT : ROLE_SERVER,
-			      hook.tcp->rcv_nxt, hook.tcp->snd_nxt);
+			      hook.tcp->rcv_nxt, hook.tcp->snd_nxt - early);
 	if (!connection)
 		return 1;
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	data = data_with(ops);
-	if (data && !with_payload)
+	/* when is not known */
+	if (early)
+		connection->joined = 1;
+	if (with_payload && mode_of_tasks() != TCPRT_DEFAULT) {
+		__u32 unseen = op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB ? early : data;
+
+		if (unseen)
+			take_unseen(&hook, connection, sk, unseen);
+	} else if (early) {
+		on_send(&hook, connection, hook.tcp->snd_nxt);
+	} else if (data) {
 		on_receive(&hook, connection, connection->received + data, 0);
+	}
 	return 1;
 }
 

@@ -8,8 +8,8 @@
  *	https:	TLS records are followed by their lengths. Application data is the task's, but for what TLS 1.3 hides in it:
  *		the handshake, tickets and close_notify, told by their order and lengths (RFC 8446, 4.4.4, 4.6.1, 6.1).
  *
- * Known: a pipelined request behind one that has a body is taken for its end; requests and responses behind the first 2 KiB of a
- * segment are not looked for.
+ * Known: a pipelined request behind one that has a body is taken for its end; of one part, the first 2 KiB are looked through for
+ * where the next begins.
  */
 #ifndef LCC_TCPRT_PAYLOAD_H
 #define LCC_TCPRT_PAYLOAD_H
@@ -188,7 +188,7 @@ static __always_inline void request_data(const struct hook *hook, struct connect
 		request->start_ns = hook->now;
 		request->bytes = 0;
 	} else if (is_begin) {
-		add(&requests_merged, 1);
+		add(&requests_untold, 1);
 		is_begin = 0;
 	}
 	if (connection->phase == PHASE_IDLE)
@@ -237,6 +237,14 @@ static __always_inline void response_data(const struct hook *hook, struct connec
 
 	if (connection->phase == PHASE_IDLE)
 		return;
+	if (exchange->is_unseen && !status) {
+		/* what it answers was none of HTTP's */
+		connection->phase = PHASE_IDLE;
+		connection->task -= 1;
+		exchange->is_unseen = 0;
+		return;
+	}
+	exchange->is_unseen = 0;
 	if (status && connection->phase == PHASE_RESPONSE && exchange->newest != exchange->current) {
 		bool is_open = after(connection->sent, connection->acknowledged);
 
@@ -284,11 +292,19 @@ static __always_inline void complete_status(struct __sk_buff *skb, struct exchan
 		exchange->status = (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
 }
 
+/* How data goes. */
+enum {
+	IS_RECEIVED = 1,
+	IS_FROM_SERVER = 2,
+	/* It is not looked through for more. */
+	IS_REST = 4,
+};
+
 /*
  * Takes the first part of HTTP's data in [at, end): of one request, or of one response. Gives where the next begins, which is `end`
  * where there is none. `base`: the sequence number of the packet's first byte.
  */
-__attribute__((noinline)) __u32 take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 is_received, __u32 base)
+__attribute__((noinline)) __u32 take_part(struct __sk_buff *skb, __u32 at, __u32 end, __u32 how, __u32 base)
 {
 	__u32 begins = begins_at(skb, at, end), behind = end, status;
 	struct hook hook = { .is_typed = 1 };
@@ -311,9 +327,9 @@ __attribute__((noinline)) __u32 take_part(struct __sk_buff *skb, __u32 at, __u32
 		return end;
 	hook.exchange = exchange;
 	hook.now = exchange->now;
-	is_request = (connection->role == ROLE_SERVER) == !!is_received;
+	is_request = (connection->role == ROLE_SERVER) == !!(how & IS_RECEIVED);
 	/* more responses only where more are waited for */
-	if (is_request ? begins & BEGINS_REQUEST : exchange->newest != exchange->current) {
+	if (!(how & IS_REST) && (is_request ? begins & BEGINS_REQUEST : exchange->newest != exchange->current)) {
 		behind = next_begin(skb, at + 1, end, is_request);
 		/* what is behind a header may be a body */
 		if (behind > end || behind <= at || (is_request && !(begins_at(skb, behind, end) & BEGINS_REQUEST)))
@@ -331,11 +347,16 @@ __attribute__((noinline)) __u32 take_part(struct __sk_buff *skb, __u32 at, __u32
 	return behind;
 }
 
+enum {
+	/* Requests or responses of a segment that are told apart; the rest is part of the last. More than can wait. */
+	PARTS = 64,
+};
+
 /* Data of HTTP, from the sequence number `start` on: requests if the side that sends it is the client. */
 static __always_inline void http(const struct hook *hook, struct connection *connection, struct __sk_buff *skb,
 				 struct piece piece, __u32 start, bool is_received)
 {
-	__u32 at = piece.at;
+	__u32 at = piece.at, how = is_received ? IS_RECEIVED : 0;
 
 	hook->exchange->now = hook->now;
 	if (connection->role == ROLE_UNKNOWN) {
@@ -345,10 +366,12 @@ static __always_inline void http(const struct hook *hook, struct connection *con
 	}
 	/* no loop: the verifiers of 5.10 and 6.1 take only those that end with a jump, and the compiler makes others */
 #pragma unroll
-	for (int part = 0; part < REQUESTS; part++) {
+	for (int part = 0; part < PARTS; part++) {
 		if (at < piece.end)
-			at = take_part(skb, at, piece.end, is_received, start - piece.at);
+			at = take_part(skb, at, piece.end, how, start - piece.at);
 	}
+	if (at < piece.end)
+		take_part(skb, at, piece.end, how | IS_REST, start - piece.at);
 }
 
 /* Requests that were never answered, at the end of their connection: the first ones are told, the others counted. */
@@ -367,7 +390,7 @@ static __always_inline void unanswered(const struct hook *hook, struct connectio
 		next_request(hook, connection);
 	}
 	if (exchange->newest != exchange->current && connection->phase != PHASE_IDLE)
-		add(&requests_merged, exchange->newest - exchange->current);
+		add(&requests_untold, exchange->newest - exchange->current);
 }
 
 /* RFC 8446, 5.1 */
@@ -448,12 +471,6 @@ static __always_inline __u32 record_at(struct __sk_buff *skb, __u32 at, __u32 en
 		return 0;
 	return header[3] << 8 | header[4];
 }
-
-/* How TLS's data goes. */
-enum {
-	IS_RECEIVED = 1,
-	IS_FROM_SERVER = 2,
-};
 
 /*
  * Follows the record of which the header is at `at`: gives how long it is with its header, 0 where there is no header, or not all

@@ -101,6 +101,50 @@ static __always_inline void segment_acknowledges(const struct hook *hook, struct
 		on_ack(hook, connection, number);
 }
 
+/*
+ * How much came with the SYN (TCP fast open, 3.7), of a connection that is just being established. 4.1, bdd1f9edacb5 ("tcp: add
+ * tcpi_bytes_received to tcp_info").
+ */
+static __always_inline __u32 came_early(const struct tcp_sock *tp)
+{
+	return bpf_core_field_exists(tp->bytes_received) ? BPF_CORE_READ(tp, bytes_received) : 0;
+}
+
+/* How much was sent with it: what is acknowledged begins with the SYN. 4.1, 0df48c26d841 ("tcp: add tcpi_bytes_acked to tcp_info"). */
+static __always_inline __u32 went_early(const struct tcp_sock *tp)
+{
+	__u32 first, bytes;
+
+	if (!bpf_core_field_exists(tp->bytes_acked))
+		return 0;
+	first = BPF_CORE_READ(tp, snd_una) - (__u32)BPF_CORE_READ(tp, bytes_acked) + 1;
+	bytes = BPF_CORE_READ(tp, snd_nxt) - first;
+	/* a SYN is one segment; a socket that is used again may count on from before */
+	return bytes <= 0xffff ? bytes : 0;
+}
+
+/* A connection is established. When it was that data came or went with the SYN is not known. */
+static __always_inline void establish(const struct hook *hook, bool is_client)
+{
+	const struct tcp_sock *tp = (const void *)hook->sk;
+	__u32 received = BPF_CORE_READ(tp, rcv_nxt), sent = BPF_CORE_READ(tp, snd_nxt);
+	__u32 early_in = is_client ? 0 : came_early(tp), early_out = is_client ? went_early(tp) : 0;
+	struct connection *connection;
+
+	if (early_in) {
+		/* the server has answered before, of which send() has told */
+		connection = find(hook);
+		if (connection && connection->received == received && connection->sent == sent)
+			return;
+	}
+	connection = begin(hook, is_client ? ROLE_CLIENT : ROLE_SERVER, received - early_in, sent - early_out);
+	if (!connection || !(early_in | early_out))
+		return;
+	connection->joined = 1;
+	catch_up_received(hook, connection);
+	catch_up_sent(hook, connection);
+}
+
 /* tcp_event_data_recv(): data has come in order, rcv_nxt has moved. In the fast path what it acknowledges has not. */
 static __always_inline int receive(struct sock *sk, const struct sk_buff *skb, bool is_typed)
 {
@@ -130,8 +174,14 @@ static __always_inline int send(struct sock *sk, const struct sk_buff *skb, bool
 	struct connection *connection;
 
 	connection = find(&hook);
-	if (!connection && end != start)
-		connection = begin(&hook, ROLE_UNKNOWN, BPF_CORE_READ(tp, rcv_nxt), start);
+	if (!connection && end != start) {
+		__u32 received = BPF_CORE_READ(tp, rcv_nxt);
+
+		/* a server answers what came with the SYN */
+		if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_SYN_RECV)
+			received -= came_early(tp);
+		connection = begin(&hook, ROLE_UNKNOWN, received, start);
+	}
 	if (!connection)
 		return 0;
 	catch_up_received(&hook, connection);
@@ -166,15 +216,12 @@ static __always_inline void close_sock(const struct hook *hook, struct connectio
 static __always_inline int change_state(struct sock *sk, int from, int to, bool is_typed)
 {
 	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed, .now = bpf_ktime_get_ns() };
-	const struct tcp_sock *tp = (const void *)sk;
 	struct connection *connection;
 
 	if (compat_sock_protocol(sk) != IPPROTO_TCP)
 		return 0;
 	if (to == TCP_ESTABLISHED) {
-		__u8 role = from == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER;
-
-		begin(&hook, role, BPF_CORE_READ(tp, rcv_nxt), BPF_CORE_READ(tp, snd_nxt));
+		establish(&hook, from == TCP_SYN_SENT);
 		return 0;
 	}
 	connection = find(&hook);

@@ -17,8 +17,9 @@ struct {
 } sockets SEC(".maps");
 
 /*
- * Where there is no room, one that was long idle goes; the kernel does not count them. It is taken for one that is older than its
- * observation if it moves again.
+ * Where there is no room, one that was long idle goes. It is taken for one that is older than its observation if it moves again.
+ * The kernel does not count them: what came in, did not leave and is not there was pushed out, or overwritten by a new connection
+ * of the same sock, its end not having been seen.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -27,7 +28,21 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* Connections that are not measured because there was no memory for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} connections_entered SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} connections_left SEC(".maps");
+
+/* How often there was no memory for a connection: when it opened, and whenever it was met again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -35,13 +50,14 @@ struct {
 	__type(value, __u64);
 } connections_refused SEC(".maps");
 
+/* Exact also where another program comes between, in an interrupt. */
 static __always_inline void add(void *counter, __u64 number)
 {
 	__u32 zero = 0;
 	__u64 *value = bpf_map_lookup_elem(counter, &zero);
 
 	if (value)
-		*value += number;
+		__sync_fetch_and_add(value, number);
 }
 
 static __always_inline bool is_stored(const struct hook *hook)
@@ -71,6 +87,7 @@ static __always_inline struct connection *keep(const struct hook *hook, struct c
 		if (kept && kept->opened_ns != connection->opened_ns)
 			*kept = *connection;
 	} else if (!bpf_map_update_elem(&connections, &key, connection, BPF_ANY)) {
+		add(&connections_entered, 1);
 		kept = bpf_map_lookup_elem(&connections, &key);
 	}
 	if (!kept)
@@ -84,8 +101,8 @@ static __always_inline void forget(const struct hook *hook)
 
 	if (is_stored(hook))
 		bpf_sk_storage_delete(&sockets, hook->socket);
-	else
-		bpf_map_delete_elem(&connections, &key);
+	else if (!bpf_map_delete_elem(&connections, &key))
+		add(&connections_left, 1);
 }
 
 #endif

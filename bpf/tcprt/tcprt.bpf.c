@@ -9,7 +9,7 @@
  *	4  the control groups' packets and socket events, where functions cannot be probed (5.5)
  *	5  the same, and the packets' payload: where only requests of HTTP, or only application data of TLS, are tasks (5.11)
  *
- * Known: data in a SYN (TCP fast open) is not seen by 1 to 3.
+ * Known: when data came or went in a SYN (TCP fast open) is not known to 1 to 3, nor of clients to the others.
  */
 #include "tcprt/packet.bpf.h"
 #include "tcprt/sock.bpf.h"

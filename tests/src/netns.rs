@@ -1,7 +1,8 @@
 //! Network namespaces: hosts of one kernel. They have no name, so that nothing of them is left when a test is killed.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -29,6 +30,11 @@ impl Namespace {
         let namespace = Namespace { file: made.join().expect("a namespace") };
         namespace.run(Command::new("ip").args(["link", "set", "lo", "up"]));
         namespace
+    }
+
+    /// Its file, as long as this is there: where `ip` takes a namespace's name.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
     /// Calls `act` on a thread that is in the namespace: sockets and processes that it makes are there too.

@@ -99,6 +99,21 @@ impl Drop for Server {
     }
 }
 
+/// What all threads of a process ran, by the scheduler's count in nanoseconds. (Those of `stat` are ticks.)
+///
+/// # Errors
+/// There is no such process, or the kernel does not count.
+pub fn cpu_seconds(pid: u32) -> std::io::Result<f64> {
+    let mut nanoseconds = 0_u64;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // it may have ended
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let first = text.split(' ').next().unwrap_or_default();
+        nanoseconds += first.parse::<u64>().map_err(std::io::Error::other)?;
+    }
+    Ok(nanoseconds as f64 / 1e9)
+}
+
 /// Has a process, or the calling thread, run before what else the machine does.
 ///
 /// # Panics

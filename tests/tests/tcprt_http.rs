@@ -6,17 +6,20 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
+use lcc_tests::netns::Namespace;
 use lcc_tests::{compile, may_load};
+use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
 use loader::{Options, Session};
 use plan::Hints;
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use tcprt::{Config, Event, Kind};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -38,32 +41,50 @@ fn object(source: &str, name: &str) -> Option<Vec<u8>> {
 }
 
 fn load(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>) -> Session {
+    load_with(name, bytes, hints, config, &[])
+}
+
+/// The same, with other numbers of entries for some maps.
+fn load_with(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>, entries: &[(&str, u32)]) -> Session {
     let object = ObjectFile::parse(name, bytes).unwrap();
     let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
     let mut options = Options::default();
     (options.hints, options.config) = (hints, config);
+    options.map_entries = entries.iter().map(|(map, entries)| ((*map).to_owned(), *entries)).collect();
     loader::load(name, bytes, &facts, chosen.btf.as_ref(), &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Loads tcprt by each rank that works here, measuring only connections of that server's port, and calls `test` with it.
 fn by_each_rank(test: impl Fn(&Measured<'_>)) {
+    let Some(bytes) = object("bpf/tcprt/tcprt.bpf.c", "tcprt.o") else { return };
+    by_each_rank_of(&bytes, test);
+}
+
+fn by_each_rank_of(bytes: &[u8], test: impl Fn(&Measured<'_>)) {
     // one after the other: they share ports, and time
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(bytes) = object("bpf/tcprt/tcprt.bpf.c", "tcprt.o") else { return };
     let mut hints = Hints::default();
-    let mut tried = 0;
+    let (mut tried, mut failed) = (0, 0);
     loop {
         let port = free_port();
         let config = Config { local: vec![port..=port], peer: vec![port..=port], ..Config::default() };
-        let measured = Measured { bytes: &bytes, hints: hints.clone(), config: config.bytes().unwrap(), port };
-        let plan = load("tcprt.o", &bytes, hints.clone(), measured.config.to_vec()).plan;
+        let measured = Measured { bytes, hints: hints.clone(), config: config.bytes().unwrap(), port };
+        let plan = load("tcprt.o", bytes, hints.clone(), measured.config.to_vec()).plan;
         let group = plan.groups.iter().find(|group| group.name == "tcp").unwrap();
         let Some(rank) = group.taken else { break };
         eprintln!("rank {rank}: {}", group.ranks[&rank].join(", "));
-        test(&measured);
-        tried += 1;
+        // an emulated machine stands still while its host does other work: what is wrong is so three times
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| test(&measured))) {
+            failed += 1;
+            if !is_emulated() || failed == 3 {
+                panic::resume_unwind(panic);
+            }
+            eprintln!("rank {rank}: once more");
+            continue;
+        }
+        (tried, failed) = (tried + 1, 0);
         let taken = group.ranks[&rank].iter();
         hints.refused.extend(taken.map(|program| plan::Refused::new(program, "load", "another way is tried")));
     }
@@ -150,10 +171,10 @@ fn is_emulated() -> bool {
     std::env::var_os("LCC_TCPRT").is_some()
 }
 
-/// The most that sleeping for so long may take: a tenth more than was asked for, and 5 ms for the machine; an emulated one has
-/// 50.
+/// The most that sleeping for so long may take: a tenth more than was asked for, and 20 ms for the machine, which may be busy; an
+/// emulated one has 50.
 fn at_most(time: Duration) -> u64 {
-    let machine = if is_emulated() { 50_000 } else { 5_000 };
+    let machine = if is_emulated() { 50_000 } else { 20_000 };
     time.as_micros() as u64 * 11 / 10 + machine
 }
 
@@ -346,13 +367,164 @@ fn root_who_speaks_and_closes_first_makes_no_difference() {
     });
 }
 
+/// The object as it is on a kernel before 5.11: it does not find what tells it that connections can live with their sockets.
+fn without_socket_storage(mut bytes: Vec<u8>) -> Vec<u8> {
+    let name = b"BPF_FUNC_task_storage_get\0";
+    let places: Vec<_> = (0..bytes.len() - name.len()).filter(|&at| bytes[at..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at + name.len() - 2] = b'x');
+    bytes
+}
+
+/// Of a map with a value for each processor: their sum.
+fn sum(session: &Session, counter: &str) -> u64 {
+    let values = session.maps[counter].lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+    values.iter().map(|value| u64::from_ne_bytes(*value.first_chunk().unwrap())).sum()
+}
+
+#[test]
+fn root_connections_that_a_full_table_pushes_out_are_counted() {
+    const ROOM: u32 = 16;
+    const CONNECTIONS: usize = 64;
+    let Some(bytes) = object("bpf/tcprt/tcprt.bpf.c", "tcprt.o") else { return };
+    by_each_rank_of(&without_socket_storage(bytes), |measured| {
+        let (hints, config) = (measured.hints.clone(), measured.config.to_vec());
+        let session = load_with("tcprt.o", measured.bytes, hints, config, &[("connections", ROOM)]);
+        let mut events = Vec::new();
+        let listener = session.listen(|event| events.push(Event::parse(event.bytes).unwrap())).unwrap();
+        let server = measured.listen(V4);
+        let mut open = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut client = TcpStream::connect((V4, measured.port)).unwrap();
+            let (mut peer, _) = server.accept().unwrap();
+            client.write_all(&[b'x'; 100]).unwrap();
+            peer.read_exact(&mut [0; 100]).unwrap();
+            peer.write_all(&[b'y'; 1000]).unwrap();
+            client.read_exact(&mut [0; 1000]).unwrap();
+            open.push((client, peer));
+        }
+        let there = || session.maps["connections"].keys().count();
+        let full = there();
+        // a server's side ends when the client has closed
+        for (client, mut peer) in open {
+            drop(client);
+            assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while there() > 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(20));
+        }
+        listener.consume().unwrap();
+        assert_eq!(listener.lost().unwrap()["events"], 0);
+        drop(listener);
+        assert!((1..=ROOM as usize).contains(&full) && there() == 0, "{full}, {} in the table", there());
+        let (entered, left) = (sum(&session, "connections_entered"), sum(&session, "connections_left"));
+        let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
+        assert_eq!(of_kind(&events, Kind::End).len(), served.len(), "{events:#?}");
+        let told = (served.len() + asked.len()) as u64;
+        assert!((1..=u64::from(ROOM)).contains(&told), "{events:#?}");
+        // both sides of each are told, or counted; none is met again after it was pushed out
+        assert_eq!((entered, left), (2 * CONNECTIONS as u64, told), "{events:#?}");
+        for event in served.iter().chain(&asked) {
+            let (bytes, of_client) = ((event.received_bytes, event.sent_bytes), event.kind == Kind::Peer);
+            assert_eq!(bytes, if of_client { (1000, 100) } else { (100, 1000) }, "{event:?}");
+            assert!(!event.joined);
+        }
+        assert_eq!(sum(&session, "connections_refused"), 0);
+    });
+}
+
+/// `struct lossy_config`.
+fn lossy_config(port: u16, holds: bool) -> Vec<u8> {
+    [u32::from(port), u32::from(holds)].iter().flat_map(|value| value.to_ne_bytes()).collect()
+}
+
+/// Calls `act` where TCP fast open is on, for every client and listener, without cookies: in a network namespace of its own where there
+/// is `ip` to make one.
+fn with_fast_open(act: impl FnOnce() + Send) {
+    const ALL: &str = "1543"; // 1, 2, 4, 0x200, 0x400: networking/ip-sysctl, tcp_fastopen
+    let inside = || {
+        std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", ALL).unwrap();
+        act();
+    };
+    if is_emulated() { inside() } else { Namespace::new().inside(inside) }
+}
+
+/// How many connections had data in their SYN here, by those who were connected to.
+fn fast_opened() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let (_, value) = names.zip(values).find(|(name, _)| *name == "TCPFastOpenPassive").unwrap();
+    value.parse().unwrap()
+}
+
+/// A request that comes with the SYN. If it `holds`, the handshake does not end before the server has answered.
+fn check_fast_open(holds: bool) {
+    const EARLY: usize = 400;
+    let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
+    by_each_rank(|measured| {
+        with_fast_open(|| {
+            let listener = measured.listen(V4);
+            let holding = holds.then(|| load("lossy.o", &lossy, Hints::default(), lossy_config(measured.port, true)));
+            let before = fast_opened();
+            let events = measured.while_it(5, || {
+                let server = thread::spawn(move || {
+                    let (mut peer, _) = listener.accept().unwrap();
+                    for length in [EARLY, REQUEST] {
+                        peer.read_exact(&mut vec![0; length]).unwrap();
+                        thread::sleep(SERVICE);
+                        peer.write_all(&vec![b'y'; RESPONSE]).unwrap();
+                    }
+                    assert_eq!(peer.read(&mut [0; 16]).unwrap(), 0);
+                });
+                let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+                let with_syn = SendFlags::from_bits_retain(0x2000_0000); // MSG_FASTOPEN
+                let address = SocketAddr::new(V4, measured.port);
+                assert_eq!(rustix::net::sendto(&socket, &[b'x'; EARLY], with_syn, &address).unwrap(), EARLY);
+                let mut stream = TcpStream::from(socket);
+                stream.read_exact(&mut vec![0; RESPONSE]).unwrap();
+                ask(&mut stream);
+                drop(stream);
+                server.join().unwrap();
+            });
+            drop(holding);
+            assert_eq!(fast_opened() - before, 1);
+            let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
+            let (early, later, response) = (EARLY as u64, REQUEST as u64, RESPONSE as u64);
+            let bytes = |events: &[Event]| -> Vec<_> {
+                events.iter().map(|event| (event.task, event.received_bytes, event.sent_bytes)).collect()
+            };
+            assert_eq!(bytes(&served), [(1, early, response), (2, later, response)], "{events:#?}");
+            assert_eq!(bytes(&asked), [(1, response, early), (2, response, later)], "{events:#?}");
+            check_times(&served[1]);
+            check_times(&asked[1]);
+            let service = SERVICE.as_micros() as u64..=at_most(SERVICE);
+            // when it came is not known where the answer is the first that is seen
+            assert!(service.contains(&served[0].service_us) || holds && served[0].joined, "{events:#?}");
+            assert!(service.contains(&asked[0].service_us) && asked[0].joined, "{events:#?}");
+            let end = of_kind(&events, Kind::End)[0];
+            assert_eq!((end.received_bytes, end.sent_bytes), (early + later, 2 * response));
+        });
+    });
+}
+
+#[test]
+fn root_a_request_that_comes_with_the_syn_is_measured() {
+    check_fast_open(false);
+}
+
+#[test]
+fn root_a_request_that_comes_with_the_syn_is_answered_before_the_handshake_ends() {
+    check_fast_open(true);
+}
+
 #[test]
 fn root_what_is_sent_again_counts_once() {
     let Some(lossy) = object("tests/tests/fixtures/lossy.bpf.c", "lossy.o") else { return };
     by_each_rank(|measured| {
         let listener = measured.listen(V4);
-        let port = u32::from(measured.port).to_ne_bytes().to_vec();
-        let dropping = load("lossy.o", &lossy, Hints::default(), port);
+        let dropping = load("lossy.o", &lossy, Hints::default(), lossy_config(measured.port, false));
         let events = measured.while_it(5, || {
             let server = thread::spawn(move || {
                 let (mut peer, _) = listener.accept().unwrap();

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
 use lcc_tests::{may_load, skip};
+use libbpf_rs::{MapCore, MapFlags};
 use loader::Options;
 use loader::choose::{Places, choose};
 use tcprt::{Config, Event, Kind, Mode, OBJECT, Protocol};
@@ -25,8 +27,24 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether these modes work here: programs of a control group keep their state with the socket, since Linux 5.11.
+fn may_look() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(5), Some(11)) {
+        skip(&format!("{release} is older than 5.11"));
+        return false;
+    }
+    may_load()
+}
+
 /// What is told while `act` acts.
 fn observe(mode: Mode, port: u16, act: impl FnOnce()) -> Vec<Event> {
+    observe_all(mode, port, act).0
+}
+
+/// The same, and how many requests are counted that are not told.
+fn observe_all(mode: Mode, port: u16, act: impl FnOnce()) -> (Vec<Event>, u64) {
     let object = ObjectFile::parse("tcprt.o", OBJECT).unwrap();
     let facts = loader::probe_for(Path::new("/"), &object);
     let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
@@ -45,21 +63,23 @@ fn observe(mode: Mode, port: u16, act: impl FnOnce()) -> Vec<Event> {
     }
     assert_eq!(listener.lost().unwrap()["events"], 0);
     drop(listener);
-    events
+    let counters = session.maps["requests_untold"].lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+    (events, counters.iter().map(|counter| u64::from_ne_bytes(*counter.first_chunk().unwrap())).sum())
 }
 
 /// Who says what, each in a segment of its own.
+#[derive(Clone, Copy)]
 enum Says<'s> {
     Client(&'s [u8]),
     Server(&'s [u8]),
 }
 use Says::{Client, Server};
 
-/// Holds a dialogue over a connection, which the client closes.
-fn talk(mode: Mode, dialogue: &[Says<'_>]) -> Vec<Event> {
+/// Holds a dialogue over a connection, which the client closes: what is told of it, and the requests that are not.
+fn talk(mode: Mode, dialogue: &[Says<'_>]) -> (Vec<Event>, u64) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    observe(mode, address.port(), || {
+    observe_all(mode, address.port(), || {
         let mut client = TcpStream::connect(address).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         client.set_nodelay(true).unwrap();
@@ -90,11 +110,18 @@ fn tasks(events: &[Event], kind: Kind) -> Vec<Task> {
 /// What both sides are told of a dialogue: the tasks, as the server has them.
 #[track_caller]
 fn check(dialogue: &[Says<'_>], expected: &[(&str, u16, usize, usize)]) {
+    check_with_untold(dialogue, expected, 0);
+}
+
+/// The same, where each side counts so many requests that it does not tell.
+#[track_caller]
+fn check_with_untold(dialogue: &[Says<'_>], expected: &[(&str, u16, usize, usize)], untold: u64) {
     let _alone = alone();
-    if !may_load() {
+    if !may_look() {
         return;
     }
-    let events = talk(Mode::Http, dialogue);
+    let (events, counted) = talk(Mode::Http, dialogue);
+    assert_eq!(counted, 2 * untold, "{events:#?}");
     let expected: Vec<Task> =
         expected.iter().map(|&(line, status, r, s)| (line.to_owned(), status, r as u64, s as u64)).collect();
     assert_eq!(tasks(&events, Kind::Request), expected, "{events:#?}");
@@ -146,6 +173,54 @@ fn root_of_many_that_wait_the_first_ones_texts_are_kept() {
 }
 
 #[test]
+fn root_requests_beyond_those_that_can_wait_count_with_the_last_of_them_and_are_counted() {
+    // 16 can wait, with the one that is answered: the responses behind these are the last one's too
+    let check_many = |number: usize, untold| {
+        let (requests, answers) = (GET_A.repeat(number), OK.repeat(number));
+        let text = |task| if task < 4 { "GET /a HTTP/1.1" } else { "" };
+        let many = |task| if task < 15 { 1 } else { number - 15 };
+        let tasks: Vec<_> =
+            (0..16).map(|task| (text(task), 200, many(task) * GET_A.len(), many(task) * OK.len())).collect();
+        check_with_untold(&[Client(&requests), Server(&answers)], &tasks, untold);
+        // each in a segment of its own
+        let apart = std::iter::repeat_n(Client(GET_A), number).chain([Server(&answers)]).collect::<Vec<_>>();
+        check_with_untold(&apart, &tasks, number as u64 - 16);
+    };
+    check_many(16, 0);
+    check_many(20, 4);
+    check_many(64, 48);
+    // the rest of such a segment counts as one
+    check_many(70, 49);
+}
+
+#[test]
+fn root_requests_that_are_never_answered_are_told_up_to_the_fifth_and_counted() {
+    let check_unanswered = |number: usize, told: usize, untold: u64| {
+        let _alone = alone();
+        if !may_look() {
+            return;
+        }
+        let (events, counted) = talk(Mode::Http, &[Client(&GET_A.repeat(number))]);
+        let text = |task| if task < 4 { "GET /a HTTP/1.1" } else { "" }.to_owned();
+        let bytes = GET_A.len() as u64;
+        let received: Vec<Task> = (0..told).map(|task| (text(task), 0, bytes, 0)).collect();
+        assert_eq!(tasks(&events, Kind::ClosedWhileReceiving), received, "{events:#?}");
+        let sent: Vec<Task> = (0..told).map(|task| (text(task), 0, 0, bytes)).collect();
+        assert_eq!(tasks(&events, Kind::Peer), sent, "{events:#?}");
+        assert_eq!((tasks(&events, Kind::Request).len(), tasks(&events, Kind::End).len()), (0, 1), "{events:#?}");
+        assert_eq!(counted, 2 * untold, "of both sides: {events:#?}");
+        // the connection has all of them
+        let end = events.iter().find(|event| event.kind == Kind::End).unwrap();
+        assert_eq!(end.received_bytes, number as u64 * bytes);
+    };
+    check_unanswered(1, 1, 0);
+    check_unanswered(5, 5, 0);
+    check_unanswered(10, 5, 5);
+    // one that could not wait, and the others
+    check_unanswered(17, 5, 12);
+}
+
+#[test]
 fn root_bodies_are_their_messages() {
     let post = b"POST /c HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
     let chunked = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -171,12 +246,76 @@ fn root_other_protocols_are_no_tasks_of_http() {
     check(&[Client(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Server(b"\0\0\x12\x04\0")], &[]);
 }
 
+/// Lets a listener have connections only once they have data: TCP drops the acknowledgement that would end the handshake (tcp(7),
+/// TCP_DEFER_ACCEPT), and the first data ends it.
+fn defer_accept(listener: &TcpListener) {
+    let seconds: libc::c_int = 10;
+    let size = size_of_val(&seconds) as libc::socklen_t;
+    let (level, option, value) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, (&raw const seconds).cast());
+    // SAFETY: the value is there for the call, and as large as it says.
+    assert_eq!(unsafe { libc::setsockopt(listener.as_raw_fd(), level, option, value, size) }, 0);
+}
+
+/// A dialogue that begins before the handshake has ended. Gives what is told of it.
+fn talk_at_once(dialogue: &[(&[u8], &[u8])]) -> Vec<Event> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    defer_accept(&listener);
+    let address = listener.local_addr().unwrap();
+    observe(Mode::Http, address.port(), || {
+        let mut client = TcpStream::connect(address).unwrap();
+        let mut server = None;
+        for (request, response) in dialogue {
+            client.write_all(request).unwrap();
+            let server = server.get_or_insert_with(|| listener.accept().unwrap().0);
+            server.read_exact(&mut vec![0; request.len()]).unwrap();
+            thread::sleep(PAUSE);
+            server.write_all(response).unwrap();
+            client.read_exact(&mut vec![0; response.len()]).unwrap();
+            thread::sleep(PAUSE);
+        }
+        drop(client);
+        assert_eq!(server.unwrap().read(&mut [0; 1]).unwrap(), 0);
+    })
+}
+
+#[test]
+fn root_a_request_that_ends_the_handshake_is_told_without_its_text() {
+    let _alone = alone();
+    if !may_load() {
+        return;
+    }
+    let events = talk_at_once(&[(GET_A, OK), (GET_B, MISSING)]);
+    let (a, b, ok, missing) = (GET_A.len() as u64, GET_B.len() as u64, OK.len() as u64, MISSING.len() as u64);
+    let second = "GET /b HTTP/1.1".to_owned();
+    assert_eq!(
+        tasks(&events, Kind::Request),
+        [(String::new(), 200, a, ok), (second.clone(), 404, b, missing)],
+        "{events:#?}"
+    );
+    assert_eq!(
+        tasks(&events, Kind::Peer),
+        [("GET /a HTTP/1.1".to_owned(), 200, ok, a), (second, 404, missing, b)],
+        "{events:#?}"
+    );
+    let pause = PAUSE.as_micros() as u64;
+    for event in events.iter().filter(|event| event.kind == Kind::Request) {
+        assert!(!event.reordered && (pause..pause + 100_000).contains(&event.service_us), "{event:?}");
+    }
+    let end = events.iter().find(|event| event.kind == Kind::End).unwrap();
+    assert_eq!((end.received_bytes, end.sent_bytes, end.task), (a + b, ok + missing, 2));
+    // what it is shows in the answer
+    let events = talk_at_once(&[(b"PING\r\n", b"+PONG\r\n"), (b"PING\r\n", b"+PONG\r\n")]);
+    assert!(events.is_empty(), "{events:#?}");
+    let events = talk_at_once(&[(b"PING\r\n", b"+PONG\r\n"), (GET_A, OK)]);
+    assert_eq!(tasks(&events, Kind::Request), [("GET /a HTTP/1.1".to_owned(), 200, a, ok)], "{events:#?}");
+}
+
 /// Lines that OpenSSL's server sends back the other way round, over a connection of the version.
 #[track_caller]
 fn check_tls(version: &str) {
     const LINES: usize = 20;
     let _alone = alone();
-    if !may_load() {
+    if !may_look() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -88,6 +88,9 @@ pub(crate) struct Args {
     /// Print the man page
     #[arg(long, hide = true)]
     pub(crate) man: bool,
+    /// Print completions for a shell
+    #[arg(long, hide = true, value_name = "SHELL")]
+    pub(crate) completions: Option<clap_complete::Shell>,
 }
 
 const AFTER: &str = "\

@@ -212,9 +212,10 @@ impl Kernel {
     }
 }
 
-/// Time spent suspended. The two clocks are not read at once: less than a millisecond is none.
+/// Time spent suspended. The one clock is read between two readings of the other: of some, by those that were the nearest, as the
+/// processor may be taken away meanwhile. A boot clock that is not ahead of the later one has never been.
 fn suspended() -> u64 {
-    let (boot, monotonic) = (clock(ClockId::Boottime), now());
-    let ahead = boot.saturating_sub(monotonic);
-    if ahead < 1_000_000 { 0 } else { ahead }
+    let readings = (0..5).map(|_| (now(), clock(ClockId::Boottime), now()));
+    let nearest = readings.min_by_key(|(before, _, after)| after - before);
+    nearest.map_or(0, |(_, boot, after)| boot.saturating_sub(after))
 }

@@ -37,6 +37,12 @@ fn run(args: &Args) -> Result<ExitCode> {
         std::io::stdout().write_all(&page).context("standard output")?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(shell) = args.completions {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "pingtrace", &mut script);
+        std::io::stdout().write_all(&script).context("standard output")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.explain {
         let (text, works) = kernel::explain(args)?;
         print!("{text}");

@@ -12,7 +12,9 @@
 //! | `tcprt_connections_ended_total` | side, port | connections that ended after a task (servers) |
 //! | `tcprt_http_responses_total` | side, port, class | by the class of status, `2xx` |
 //! | `tcprt_lost_events_total` | | events that the kernel had no room for |
-//! | `tcprt_refused_connections_total` | | connections that the map had no room for |
+//! | `tcprt_refused_connections_total` | | times that there was no memory for a connection |
+//! | `tcprt_evicted_connections_total` | | connections that went from the full table before their end, as of the last interval |
+//! | `tcprt_untold_requests_total` | | requests that are not told by themselves, as too many waited: so many at least |
 //! | `tcprt_other_ports_events_total` | | events of ports beyond those that there is room for |
 //! | `tcprt_build_info` | version | 1 |
 
@@ -69,8 +71,12 @@ pub struct Metrics {
     beyond: u64,
     /// Events that the kernel had no room for.
     pub lost: u64,
-    /// Connections that the map had no room for.
+    /// How often there was no memory for a connection.
     pub refused: u64,
+    /// Connections that went from the full table before their end.
+    pub evicted: u64,
+    /// Requests that are not told by themselves, as too many waited for an answer: so many at least.
+    pub untold: u64,
 }
 
 impl Metrics {
@@ -150,7 +156,13 @@ impl Metrics {
         }
         let of_all = [
             ("tcprt_lost_events_total", "Events that the kernel had no room for.", self.lost),
-            ("tcprt_refused_connections_total", "Connections that the map had no room for.", self.refused),
+            ("tcprt_refused_connections_total", "Times that there was no memory for a connection.", self.refused),
+            (
+                "tcprt_evicted_connections_total",
+                "Connections that went from the full table before their end.",
+                self.evicted,
+            ),
+            ("tcprt_untold_requests_total", "Requests that are not told by themselves.", self.untold),
             ("tcprt_other_ports_events_total", "Events of ports beyond those that there is room for.", self.beyond),
         ];
         for (name, help, value) in of_all {

@@ -87,7 +87,7 @@ impl Top {
             lines.extend(rows(port, summary, window_us));
         }
         if hidden > 0 {
-            lines.push(format!("{hidden} more ports"));
+            lines.push(format!("{hidden} more {}", if hidden == 1 { "port" } else { "ports" }));
         }
         for line in &mut lines {
             if line.chars().count() > width {

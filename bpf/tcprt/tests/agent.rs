@@ -12,56 +12,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Ran, program, skip, tcprt};
+use support::{Ran, ask, may_load, program, serve, skip, tcprt};
 use tcprt::record::Side;
 use tcprt::{Kind, Record, log};
-
-fn may_load() -> bool {
-    let may = rustix::process::geteuid().is_root() && Path::new("/sys/kernel/btf/vmlinux").exists();
-    if !may {
-        skip("needs root, and a kernel with BTF of its own");
-    }
-    may
-}
-
-/// A server of HTTP/1.1 with keep-alive, which thinks as many milliseconds as the path says, and answers with 1000 bytes; 404
-/// where the path is no number.
-fn serve() -> SocketAddr {
-    // below the ports that the kernel gives to clients
-    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                while let Some(Ok(first)) = lines.next() {
-                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-                    let number = first.split(' ').nth(1).and_then(|path| path.strip_prefix('/')?.parse().ok());
-                    thread::sleep(Duration::from_millis(number.unwrap_or(0)));
-                    let status = if number.is_some() { "200 OK" } else { "404 Not Found" };
-                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: 900\r\n\r\n");
-                    let body = "y".repeat(1000 - head.len());
-                    stream
-                        .write_all(format!("{head}{body}").replace("900", &body.len().to_string()).as_bytes())
-                        .unwrap();
-                }
-            });
-        }
-    });
-    address
-}
-
-/// Asks for these paths, one after the other, on one connection.
-fn ask(server: SocketAddr, paths: &[&str]) {
-    let mut stream = TcpStream::connect(server).unwrap();
-    for path in paths {
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
-        stream.read_exact(&mut [0; 1000]).unwrap();
-    }
-    // what is acknowledged late is no part of the test
-    thread::sleep(Duration::from_millis(60));
-}
 
 /// The agent while it runs.
 struct Agent {
@@ -442,6 +395,67 @@ fn root_http_is_told_with_path_and_status() {
         told.iter().all(|record| record.protocol == tcprt::Protocol::Http && record.sent_bytes == 1000),
         "{told:?}"
     );
+}
+
+#[test]
+fn root_requests_that_are_not_told_are_counted() {
+    if !may_load() {
+        return;
+    }
+    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let agent = Agent::start(&["--mode", "http", "--lport", &port, "--format", "json"]);
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.write_all("GET / HTTP/1.1\r\n\r\n".repeat(10).as_bytes()).unwrap();
+    // it answers none of them
+    drop(listener.accept().unwrap());
+    let ran = agent.end(INT);
+    let records = records(&ran.stdout);
+    let kinds: String = records.iter().map(|record| record.kind.letter()).collect();
+    assert_eq!((ran.code, kinds.as_str()), (Some(0), "NNNNNE"), "{ran:?}");
+    let counted = "tcprt: in all, 5 or more requests are not told by themselves: too many waited for an answer";
+    assert!(ran.stderr.lines().any(|line| line == counted), "{ran:?}");
+}
+
+/// The kernel's types, as those of a kernel that cannot keep connections with their sockets.
+fn types_without_socket_storage(folder: &Path) -> std::path::PathBuf {
+    let mut bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let name = b"\0BPF_FUNC_task_storage_get\0";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at + name.len() - 2] = b'x';
+    let file = folder.join("vmlinux.btf");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn root_connections_that_the_full_table_pushes_out_are_told() {
+    if !may_load() {
+        return;
+    }
+    let server = serve();
+    let port = server.port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let btf = types_without_socket_storage(folder.path());
+    let args = ["--lport", &port, "--connections", "8", "--format", "json", "--btf", btf.to_str().unwrap()];
+    let agent = Agent::start(&args);
+    let mut open: Vec<_> = (0..40).map(|_| TcpStream::connect(server).unwrap()).collect();
+    for stream in open.iter_mut().rev().take(1) {
+        stream.write_all(b"GET /1 HTTP/1.1\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+    }
+    // the newest is still there, and is told
+    drop(open);
+    let ran = agent.end(INT);
+    let kinds: String = records(&ran.stdout).iter().map(|record| record.kind.letter()).collect();
+    assert_eq!((ran.code, kinds.as_str()), (Some(0), "RE"), "{ran:?}");
+    let line = ran.stderr.lines().find_map(|line| line.strip_prefix("tcprt: in all, ")?.split_once(' '));
+    let (number, what) = line.unwrap_or_else(|| panic!("{ran:?}"));
+    assert_eq!(
+        what,
+        "connections went from the full table before their end: what they did is not told (--connections)"
+    );
+    assert!((32..40).contains(&number.parse().unwrap()), "{ran:?}");
 }
 
 #[test]

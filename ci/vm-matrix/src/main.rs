@@ -1,12 +1,13 @@
 //! The first process of a virtual machine: for each object in `/objects` it holds the plan against what the kernel does, and runs
-//! each program of tests in `/tests`; it prints one line of JSON for each on the serial console, behind [`MARK`]. Then the machine is
-//! switched off.
+//! each program of tests in `/tests` and each command of `/commands.json`; it prints one line of JSON for each on the serial console,
+//! behind [`MARK`]. Then the machine is switched off. Before all that it inserts the modules in `/modules`.
 //!
 //! `cargo xtask vm` builds it statically, puts it into an initramfs as `/init`, and reads the lines.
 
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use btf::object_file::ObjectFile;
@@ -39,7 +40,7 @@ fn main() {
             println!("vm-guest: mounting {kind}: {error}");
         }
     }
-    if let Err(error) = verify().and_then(|()| test()) {
+    if let Err(error) = insert_modules().and_then(|()| verify()).and_then(|()| test()).and_then(|()| run_commands()) {
         println!("{MARK}{}", serde_json::json!({ "error": format!("{error:#}") }));
     }
     println!("{MARK}{}", serde_json::json!({ "done": true }));
@@ -47,8 +48,25 @@ fn main() {
     // the kernel panics where its first process ends; it was told to stop then
 }
 
+fn insert_modules() -> Result<()> {
+    let Ok(modules) = std::fs::read_dir("/modules") else { return Ok(()) };
+    for module in modules.flatten() {
+        let file = std::fs::File::open(module.path()).with_context(|| module.path().display().to_string())?;
+        rustix::system::finit_module(&file, c"", 0).with_context(|| format!("insert {}", module.path().display()))?;
+    }
+    Ok(())
+}
+
+/// A program of the archive, with the environment that it finds.
+fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", "/bin").env("LCC_TCPRT", "/tests/objects").env("LCC_AGENTS", "/bin").stdin(Stdio::null());
+    command
+}
+
 fn verify() -> Result<()> {
-    let mut objects: Vec<_> = std::fs::read_dir("/objects").context("/objects")?.flatten().map(|e| e.path()).collect();
+    let Ok(entries) = std::fs::read_dir("/objects") else { return Ok(()) };
+    let mut objects: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     objects.sort();
     for path in objects {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -79,10 +97,26 @@ fn test() -> Result<()> {
     tests.sort();
     for path in tests {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut command = std::process::Command::new(&path);
-        command.args(["--test-threads=1"]).env("LCC_TCPRT", "/tests/objects");
-        let ended = command.status().with_context(|| name.clone())?;
+        let ended = command(&path).args(["--test-threads=1", "--nocapture"]).status().with_context(|| name.clone())?;
         println!("{MARK}{}", serde_json::json!({ "tests": name, "passed": ended.success() }));
+    }
+    Ok(())
+}
+
+/// Runs each command of `/commands.json`, an array of arrays of words. What it prints is a value of JSON.
+fn run_commands() -> Result<()> {
+    let Ok(text) = std::fs::read("/commands.json") else { return Ok(()) };
+    let commands: Vec<Vec<String>> = serde_json::from_slice(&text).context("/commands.json")?;
+    loopback_up().context("lo")?;
+    for words in commands {
+        let [program, args @ ..] = words.as_slice() else { continue };
+        let output =
+            command(program).args(args).stderr(Stdio::inherit()).output().with_context(|| program.to_owned())?;
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        println!(
+            "{MARK}{}",
+            serde_json::json!({ "command": program, "passed": output.status.success(), "told": told })
+        );
     }
     Ok(())
 }

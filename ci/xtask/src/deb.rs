@@ -26,11 +26,22 @@ struct Package {
     files: &'static [(&'static str, &'static str)],
     /// Of these, those that the administrator changes.
     settings: &'static [&'static str],
-    /// The folder with `postinst`, `prerm`, `postrm` and `copyright`.
-    scripts: &'static str,
+    /// The folder with `postinst`, `prerm`, `postrm`, if it needs any.
+    scripts: Option<&'static str>,
+    /// How the program is asked for its man pages and completions.
+    asked: Asked,
 }
 
-const PACKAGES: &[Package] = &[Package {
+/// How a program is asked for its man pages and completions.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// `man FOLDER`, where each subcommand gets a page, and `completions SHELL`.
+    BySubcommand,
+    /// `--man`, which prints the one page, and `--completions SHELL`.
+    ByOption,
+}
+
+const TCPRT: Package = Package {
     name: "tcprt",
     description: "response times of TCP servers and clients, by BPF\n \
         For each request and its response on a TCP connection that carries one at a\n \
@@ -44,11 +55,31 @@ const PACKAGES: &[Package] = &[Package {
         ("bpf/tcprt/grafana.json", "usr/share/tcprt/grafana.json"),
         ("docs/tcprt.md", "usr/share/doc/tcprt/tcprt.md"),
         ("bpf/tcprt/debian/lintian-overrides", "usr/share/lintian/overrides/tcprt"),
-        ("bpf/tcprt/debian/copyright", "usr/share/doc/tcprt/copyright"),
+        ("bpf/debian/copyright", "usr/share/doc/tcprt/copyright"),
     ],
     settings: &["/etc/tcprt.yaml"],
-    scripts: "bpf/tcprt/debian",
-}];
+    scripts: Some("bpf/tcprt/debian"),
+    asked: Asked::BySubcommand,
+};
+
+const PINGTRACE: Package = Package {
+    name: "pingtrace",
+    description: "where a ping spends its time, stage by stage, by BPF\n \
+        For each ping pingtrace tells how long it took from one point of the kernel to\n \
+        the next, on the host that pings and on the one that answers, and at the end\n \
+        which stage is to blame for what was slow. It pings by ICMP, UDP or TCP, over\n \
+        IPv4 and IPv6, answers, or watches the pings of everyone on the machine; on\n \
+        stock kernels.",
+    files: &[
+        ("docs/pingtrace.md", "usr/share/doc/pingtrace/pingtrace.md"),
+        ("bpf/debian/copyright", "usr/share/doc/pingtrace/copyright"),
+    ],
+    settings: &[],
+    scripts: None,
+    asked: Asked::ByOption,
+};
+
+const PACKAGES: [Package; 2] = [TCPRT, PINGTRACE];
 
 /// Where the shells look for completions, and what they call them.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -84,9 +115,19 @@ fn make(package: &Package) -> Result<PathBuf> {
     let doc = tree.join("usr/share/doc").join(package.name);
     write(&doc.join("changelog"), &changelog(package.name, &root)?, 0o644)?;
     let man = workspace::create(tree.join("usr/share/man/man1"))?;
-    process::run(process::command(&program, &root).arg("man").arg(&man))?;
+    match package.asked {
+        Asked::BySubcommand => process::run(process::command(&program, &root).arg("man").arg(&man))?,
+        Asked::ByOption => {
+            let page = process::stdout_of(process::command(&program, &root).arg("--man"))?;
+            write(&man.join(format!("{}.1", package.name)), &page, 0o644)?;
+        }
+    }
     for (shell, path) in COMPLETIONS {
-        let text = process::stdout_of(process::command(&program, &root).args(["completions", shell]))?;
+        let completions = match package.asked {
+            Asked::BySubcommand => "completions",
+            Asked::ByOption => "--completions",
+        };
+        let text = process::stdout_of(process::command(&program, &root).args([completions, shell]))?;
         write(&tree.join(path.replace("NAME", package.name)), &text, 0o644)?;
     }
     let mut compressed = files_below(&man)?;
@@ -140,15 +181,20 @@ fn control(package: &Package, root: &Path, tree: &Path, program: &Path) -> Resul
     let folder = tree.join("DEBIAN");
     write(&folder.join("control"), &fields, 0o644)?;
     write(&folder.join("md5sums"), &sums, 0o644)?;
-    write(
-        &folder.join("conffiles"),
-        &package.settings.iter().map(|path| format!("{path}\n")).collect::<String>(),
-        0o644,
-    )?;
-    for script in ["postinst", "prerm", "postrm"] {
-        install(&root.join(package.scripts).join(script), &folder.join(script), 0o755)?;
+    if !package.settings.is_empty() {
+        let settings: String = package.settings.iter().map(|path| format!("{path}\n")).collect();
+        write(&folder.join("conffiles"), &settings, 0o644)?;
+    }
+    for script in scripts(package) {
+        install(&root.join(&script), &folder.join(script.rsplit('/').next().unwrap_or_default()), 0o755)?;
     }
     Ok(())
+}
+
+/// What dpkg runs, by the path in the checkout.
+fn scripts(package: &Package) -> Vec<String> {
+    let of = |folder| ["postinst", "prerm", "postrm"].map(|script| format!("{folder}/{script}"));
+    package.scripts.map(of).into_iter().flatten().collect()
 }
 
 /// The packages that a program's libraries are in, by what `objdump -p` says of it: Debian 12's names and later ones.
@@ -266,9 +312,8 @@ mod tests {
     fn what_is_packaged_is_there() {
         let root = workspace::root().unwrap();
         for package in PACKAGES {
-            let scripts = ["postinst", "prerm", "postrm"].map(|script| format!("{}/{script}", package.scripts));
             let files = package.files.iter().map(|(from, _)| (*from).to_owned());
-            for file in files.chain(scripts) {
+            for file in files.chain(scripts(&package)) {
                 assert!(root.join(&file).is_file(), "{file}");
             }
             assert!(package.description.lines().skip(1).all(|line| line.starts_with(' ') && line.len() <= 80));

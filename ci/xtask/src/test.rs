@@ -2,7 +2,7 @@
 //!
 //! `--kernels` runs what CI does not: the tests that read gigabytes of real kernels.
 
-use crate::{cargo, demo, fuzz, kernels, objects, process, setup, tidy};
+use crate::{cargo, demo, fuzz, kernels, objects, process, setup, tidy, workspace};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -59,10 +59,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     stage("demo", demo::check());
     stage("fuzz", fuzz::check(args.fuzz_seconds));
-    stage(
-        "cargo test",
-        process::run(cargo::command()?.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test)),
-    );
+    let mut test = cargo::command()?;
+    test.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test);
+    // cargo builds them for the tests of their own packages
+    test.env("LCC_AGENTS", workspace::target()?.join("debug"));
+    stage("cargo test", process::run(&mut test));
 
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);

@@ -1,8 +1,8 @@
 //! `cargo xtask vm`: boots real kernels in qemu and holds plans against what they do.
 //!
 //! ```text
-//! the registry's cloud kernels ─> vmlinuz ─┐
-//! vm-guest, linked statically ─> initramfs ┴─> qemu ─> lines of JSON on the serial console ─> a table
+//! the registry's cloud kernels ─> vmlinuz, veth ───┐
+//! vm-guest, tests, agents, linked statically ──────┴─> initramfs ─> qemu ─> lines of JSON on the serial console ─> a table
 //! ```
 //!
 //! Without KVM, which many machines have and cannot use; a kernel boots in seconds all the same. One processor: with two,
@@ -11,9 +11,12 @@
 mod boot;
 mod images;
 mod initramfs;
+mod programs;
 
 use crate::{cargo, process, setup, workspace};
 use anyhow::{Context, Result, bail};
+use boot::{Clock, Machine};
+use initramfs::File;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +31,7 @@ pub(crate) struct Args {
     /// A BPF object; repeatable. Else a program of every kind, and the project's own objects.
     #[arg(long, value_name = "FILE")]
     object: Vec<PathBuf>,
-    /// Run also the tests of tcprt there, by each way that the kernel allows.
+    /// Run also the tests of tcprt there, by each way that the kernel allows, and those of the agents as users run them.
     #[arg(long)]
     tests: bool,
     /// Print the results as JSON.
@@ -44,24 +47,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::install_missing()?;
     setup::install_emulator()?;
     let objects = if args.object.is_empty() { default_objects()? } else { args.object.clone() };
-    let guest = build_guest()?;
     let folder = workspace::create(workspace::target()?.join("vm"))?;
-    let archive = folder.join("initramfs.cpio");
-    let mut files = vec![("init".to_owned(), guest, true)];
+    let mut files = vec![guest()?];
     for object in &objects {
         let name = object.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.push((format!("objects/{name}"), object.clone(), false));
     }
-    let tests = if args.tests { tests()? } else { Vec::new() };
-    let expected = objects.len() + tests.iter().filter(|(_, _, is_program)| *is_program).count();
-    files.extend(tests);
-    initramfs::write(&archive, &files)?;
+    let mut expected = objects.len();
+    if args.tests {
+        expected += TESTS.len();
+        files.extend(tests()?);
+    }
     let mut differs = false;
     let mut all = Vec::new();
     for image in images::fetch(&args.line)? {
         eprintln!("vm: booting {}", image.release);
+        let archive = folder.join("initramfs.cpio");
+        write_initramfs(&archive, &image, &files)?;
         let log = folder.join(format!("{}.log", image.release));
-        let results = boot::boot(&image.vmlinuz, &archive, &log, if args.tests { WITH_TESTS } else { LIMIT })?;
+        let limit = if args.tests { WITH_TESTS } else { LIMIT };
+        let results = boot::boot(&Machine {
+            vmlinuz: &image.vmlinuz,
+            initramfs: &archive,
+            log: &log,
+            limit,
+            clock: Clock::Real,
+        })?;
         if results.len() != expected {
             bail!(
                 "{}: {} of {} objects and tests have a result; see {}",
@@ -80,6 +91,79 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&all).context("write JSON")?);
     }
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Writes the archive for a kernel: these files, and its modules.
+fn write_initramfs(archive: &Path, image: &images::Image, files: &[File]) -> Result<()> {
+    let modules = image.veth.iter().map(|module| ("modules/veth.ko".to_owned(), module.clone(), false));
+    initramfs::write(archive, &files.iter().cloned().chain(modules).collect::<Vec<_>>())
+}
+
+/// What `cargo xtask bench` has a virtual machine do.
+pub(crate) struct Job {
+    /// The line of its kernel, as `--line` has it.
+    pub(crate) line: &'static str,
+    /// Programs of `lcc-tests`' examples, built statically; each is `bin/NAME`.
+    pub(crate) examples: Vec<&'static str>,
+    /// Programs of this machine; each is `bin/NAME`, with its libraries.
+    pub(crate) programs: Vec<&'static str>,
+    /// Whether the agents are there: `bin/tcprt`, `bin/pingtrace`.
+    pub(crate) agents: bool,
+    /// Other files: their names there, and where they are here.
+    pub(crate) files: Vec<(String, PathBuf)>,
+    /// What is run: words, of which the first is a program's path.
+    pub(crate) commands: Vec<Vec<String>>,
+    pub(crate) limit: Duration,
+}
+
+/// Boots a kernel whose time is the number of instructions, and gives its release and what each command printed.
+///
+/// # Errors
+/// A program is missing or cannot be built, the machine does not come to its end, or a command fails.
+pub(crate) fn count_instructions(job: &Job) -> Result<(String, Vec<Value>)> {
+    setup::install_emulator()?;
+    let folder = workspace::create(workspace::target()?.join("vm"))?;
+    let mut files = vec![guest()?];
+    let mut build = static_build("build", "lcc-loader/static")?;
+    build.args(["--package", "lcc-tests", "--package", "lcc-loader"]);
+    process::run(build.args(job.examples.iter().flat_map(|example| ["--example", example])))?;
+    for example in &job.examples {
+        files.push(stripped(&static_folder()?.join("examples").join(example), &format!("bin/{example}"))?);
+    }
+    if job.agents {
+        files.extend(agents()?);
+    }
+    for program in &job.programs {
+        files.extend(programs::with_libraries(program)?.with_context(|| format!("{program} is not installed"))?);
+    }
+    files.extend(job.files.iter().map(|(name, path)| (name.clone(), path.clone(), false)));
+    let commands = folder.join("commands.json");
+    std::fs::write(&commands, serde_json::to_vec(&job.commands).context("write JSON")?)
+        .with_context(|| format!("write {}", commands.display()))?;
+    files.push(("commands.json".to_owned(), commands, false));
+    let image = images::fetch(&[job.line.to_owned()])?.pop().context("a kernel")?;
+    let log = folder.join(format!("{}-instructions.log", image.release));
+    let archive = folder.join("instructions.cpio");
+    write_initramfs(&archive, &image, &files)?;
+    eprintln!("vm: booting {}, the console is in {}", image.release, log.display());
+    let results = boot::boot(&Machine {
+        vmlinuz: &image.vmlinuz,
+        initramfs: &archive,
+        log: &log,
+        limit: job.limit,
+        clock: Clock::Instructions,
+    })?;
+    let mut told = Vec::new();
+    for mut result in results {
+        if result["passed"] != true {
+            bail!("{} failed in {}; see {}", result["command"], image.release, log.display());
+        }
+        told.push(result["told"].take());
+    }
+    if told.len() != job.commands.len() {
+        bail!("{}: {} of {} commands have a result", image.release, told.len(), job.commands.len());
+    }
+    Ok((image.release, told))
 }
 
 /// Prints one object's line, and one for each program that differs. Gives whether any does.
@@ -136,10 +220,16 @@ const LIMIT: Duration = Duration::from_secs(120);
 const WITH_TESTS: Duration = Duration::from_secs(900);
 
 /// The programs of tests that run in a virtual machine.
-const TESTS: [&str; 2] = ["tcprt_http", "tcprt_payload"];
+const TESTS: [&str; 3] = ["agents_in_kernels", "tcprt_http", "tcprt_payload"];
 
-/// Builds the tests, and the objects that they load: where each goes, the file, whether it is a program.
-fn tests() -> Result<Vec<(String, PathBuf, bool)>> {
+/// Programs of this machine that tests run, where there are such.
+const TOOLS: [&str; 2] = ["ip", "openssl"];
+
+/// What OpenSSL reads.
+const OPENSSL_CNF: &str = "/usr/lib/ssl/openssl.cnf";
+
+/// Builds the tests, and what they load and run.
+fn tests() -> Result<Vec<File>> {
     let mut build = static_build("test", "lcc-loader/static")?;
     build.args(["--no-run", "--package", "lcc-tests", "--package", "lcc-loader"]);
     build.arg("--message-format=json-render-diagnostics");
@@ -149,7 +239,7 @@ fn tests() -> Result<Vec<(String, PathBuf, bool)>> {
     for message in said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let name = message["target"]["name"].as_str().filter(|name| TESTS.contains(name));
         if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
-            files.push((format!("tests/{name}"), PathBuf::from(path), true));
+            files.push(stripped(Path::new(path), &format!("tests/{name}"))?);
         }
     }
     if files.len() != TESTS.len() {
@@ -161,13 +251,43 @@ fn tests() -> Result<Vec<(String, PathBuf, bool)>> {
         compile::object(&workspace::root()?, Path::new(source), &object, &[])?;
         files.push((format!("tests/objects/{name}"), object, false));
     }
+    files.extend(agents()?);
+    for tool in TOOLS {
+        files.extend(programs::with_libraries(tool)?.unwrap_or_default());
+    }
+    if Path::new(OPENSSL_CNF).exists() {
+        files.push((OPENSSL_CNF[1..].to_owned(), OPENSSL_CNF.into(), false));
+    }
     Ok(files)
 }
 
+/// Builds the agents.
+fn agents() -> Result<Vec<File>> {
+    let mut build = static_build("build", "tcprt/static,pingtrace/static")?;
+    process::run(build.args(["--package", "tcprt", "--package", "pingtrace", "--bins"]))?;
+    ["tcprt", "pingtrace"]
+        .map(|agent| stripped(&static_folder()?.join(agent), &format!("bin/{agent}")))
+        .into_iter()
+        .collect()
+}
+
 /// Builds the guest as a program that needs no other file.
-fn build_guest() -> Result<PathBuf> {
+fn guest() -> Result<File> {
     process::run(static_build("build", "static")?.args(["--package", "vm-guest"]))?;
-    Ok(workspace::target()?.join(host()?).join("release/vm-guest"))
+    stripped(&static_folder()?.join("vm-guest"), "init")
+}
+
+/// A program without what only a debugger reads, which is most of it: the archive is the machine's memory.
+fn stripped(program: &Path, name: &str) -> Result<File> {
+    let folder = workspace::create(workspace::target()?.join("vm/stripped"))?;
+    let to = folder.join(name.replace('/', "-"));
+    process::stdout_of(process::command("strip", Path::new("/")).arg("-o").arg(&to).arg(program))?;
+    Ok((name.to_owned(), to, true))
+}
+
+/// Where cargo puts what [`static_build`] builds.
+fn static_folder() -> Result<PathBuf> {
+    Ok(workspace::target()?.join(host()?).join("release"))
 }
 
 /// A cargo command for programs that need no other file.

@@ -4,6 +4,7 @@
 //! `cargo xtask bench --only tcprt` runs it.
 
 mod contender;
+mod programs;
 mod workload;
 
 use std::error::Error;

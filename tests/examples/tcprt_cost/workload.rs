@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use lcc_tests::server::{self, Server, program, run};
+use lcc_tests::server::{self, Server, cpu_seconds, program, run};
 
 use crate::Result;
 
@@ -74,15 +74,4 @@ impl Workload {
         let requests = requests.ok_or_else(|| format!("{}: {printed}", self.name))?;
         Ok(Done { requests, seconds, server_seconds: cpu_seconds(self.server.pid())? - before })
     }
-}
-
-/// What all threads of a process ran, by the scheduler's count in nanoseconds. (Those of `stat` are ticks.)
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let mut nanoseconds = 0_u64;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // it may have ended
-        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(nanoseconds as f64 / 1e9)
 }

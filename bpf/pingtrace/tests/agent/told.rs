@@ -44,6 +44,16 @@ fn the_man_page_has_every_option() {
 }
 
 #[test]
+fn completions_have_the_options() {
+    for (shell, option) in [("bash", "--maxdelay"), ("zsh", "--maxdelay"), ("fish", "-l maxdelay")] {
+        let output = run(&["--completions", shell]);
+        let script = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success() && script.contains(option), "{shell}: {script}");
+    }
+    assert_eq!(run(&["--completions", "tea"]).status.code(), Some(2));
+}
+
+#[test]
 fn the_plan_is_explained() {
     let output = run(&["--explain"]);
     let text = String::from_utf8(output.stdout).expect("text");

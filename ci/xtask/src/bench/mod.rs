@@ -9,6 +9,7 @@
 //! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
 //! the running kernel ────> events    telling user space of an event: a log, ring buffers, a queue, perf buffers
 //! nginx and redis ───────> tcprt     answering alone, and looked at by tcprt, bpftrace, tcplife, …
+//! kernels in qemu ───────> ranks     each way of tcprt's object, in instructions; only where it is named
 //! ```
 //!
 //! Contenders take turns, so that whatever else the machine does hits them alike; the least and the median are shown.
@@ -21,6 +22,7 @@ mod measure;
 mod minimize;
 mod open;
 mod pack;
+mod ranks;
 mod table;
 mod tcprt;
 
@@ -63,6 +65,8 @@ enum Part {
     Check,
     Events,
     Tcprt,
+    /// In an emulator, for a quarter of an hour: not unless it is named.
+    Ranks,
 }
 
 /// Processes for a repetition: what takes milliseconds is measured more often.
@@ -87,15 +91,37 @@ pub(crate) struct Programs {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install_missing()?;
     let objects = objects::build()?;
-    let programs = build()?;
-    let scratch =
-        tempfile::tempdir_in(workspace::create(workspace::target()?.join("bench"))?).context("make a folder")?;
-    let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
     let mut tables = Vec::new();
     let mut show = |table: table::Table| {
         println!("{}", table.terminal());
         tables.push(table);
     };
+    if args.only.contains(&Part::Ranks) {
+        for table in ranks::tables(tcprt_object(&objects)?)? {
+            show(table);
+        }
+    }
+    if args.only != [Part::Ranks] {
+        measure_here(args, &objects, show)?;
+    }
+
+    if let Some(path) = &args.json {
+        let json = serde_json::json!({"machine": machine()?, "tables": tables.iter().map(table::Table::json).collect::<Vec<_>>()});
+        write(path, &(serde_json::to_string_pretty(&json).context("write JSON")? + "\n"))?;
+    }
+    if let Some(path) = &args.markdown {
+        let text: Vec<String> = tables.iter().map(table::Table::markdown).collect();
+        write(path, &text.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// The parts that measure this machine.
+fn measure_here(args: &Args, objects: &[PathBuf], mut show: impl FnMut(table::Table)) -> Result<()> {
+    let programs = build()?;
+    let scratch =
+        tempfile::tempdir_in(workspace::create(workspace::target()?.join("bench"))?).context("make a folder")?;
+    let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
 
     let mut cached = kernels::cached_kernels()?;
     cached.retain(|kernel| args.kernel.is_empty() || args.kernel.contains(&kernel.name));
@@ -110,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let archives = args.btfhub.clone().map_or_else(|| workspace::cache().map(|cache| cache.join("btfhub")), Ok)?;
     if wants(Part::Minimize) {
         if archives.is_dir() {
-            for table in minimize::tables(&programs, &archives, &objects, args.repetitions, scratch.path())? {
+            for table in minimize::tables(&programs, &archives, objects, args.repetitions, scratch.path())? {
                 show(table);
             }
         } else {
@@ -135,15 +161,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if inputs.is_empty() {
             bail!("no kernel to make a pack of; `cargo xtask kernels` fetches them, see also --btfhub");
         }
-        show(pack::table(&programs, &inputs, &objects, args.repetitions, scratch.path())?);
+        show(pack::table(&programs, &inputs, objects, args.repetitions, scratch.path())?);
     }
 
     if wants(Part::Load) {
-        show(load::table(&programs.load_cost, &objects, LOADS * args.repetitions)?);
+        show(load::table(&programs.load_cost, objects, LOADS * args.repetitions)?);
     }
     if wants(Part::Check) {
         if archives.is_dir() {
-            let mut three = objects.clone();
+            let mut three = objects.to_vec();
             three.push(crate::vm::zoo()?);
             show(check::table(&programs.lcc_btf, &archives, &three, args.repetitions, scratch.path())?);
         } else {
@@ -160,22 +186,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     if wants(Part::Tcprt) {
         setup::install_onlookers()?;
-        let object = objects.iter().find(|object| object.file_name().is_some_and(|name| name == "tcprt.o"));
-        let object = object.context("tcprt.o is not among the objects")?;
-        for table in tcprt::tables(&build_tcprt()?, object, args.repetitions)? {
+        for table in tcprt::tables(&build_tcprt()?, tcprt_object(objects)?, args.repetitions)? {
             show(table);
         }
     }
-
-    if let Some(path) = &args.json {
-        let json = serde_json::json!({"machine": machine()?, "tables": tables.iter().map(table::Table::json).collect::<Vec<_>>()});
-        write(path, &(serde_json::to_string_pretty(&json).context("write JSON")? + "\n"))?;
-    }
-    if let Some(path) = &args.markdown {
-        let text: Vec<String> = tables.iter().map(table::Table::markdown).collect();
-        write(path, &text.join("\n"))?;
-    }
     Ok(())
+}
+
+fn tcprt_object(objects: &[PathBuf]) -> Result<&Path> {
+    let object = objects.iter().find(|object| object.file_name().is_some_and(|name| name == "tcprt.o"));
+    object.map(PathBuf::as_path).context("tcprt.o is not among the objects")
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

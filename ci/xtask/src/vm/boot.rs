@@ -11,13 +11,38 @@ use std::time::{Duration, Instant};
 /// What a result begins with: `MARK` of `vm-guest`.
 const MARK: &str = "@lcc ";
 
-/// Boots a kernel and gives the results that the guest prints. The console goes to `log`. It may take as long as `limit`.
+/// A machine to boot.
+pub(super) struct Machine<'m> {
+    pub(super) vmlinuz: &'m Path,
+    pub(super) initramfs: &'m Path,
+    /// Where its console goes.
+    pub(super) log: &'m Path,
+    /// How long it may take.
+    pub(super) limit: Duration,
+    pub(super) clock: Clock,
+}
+
+/// What a machine's time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// As it passes here.
+    Real,
+    /// A nanosecond for each instruction; where there is none to do, the time of the next timer comes at once.
+    Instructions,
+}
+
+/// Boots a kernel and gives the results that the guest prints.
 ///
 /// # Errors
 /// qemu cannot be started, the machine stops or hangs before the guest is done, or the guest says that it failed.
-pub(super) fn boot(vmlinuz: &Path, initramfs: &Path, log: &Path, limit: Duration) -> Result<Vec<Value>> {
+pub(super) fn boot(machine: &Machine<'_>) -> Result<Vec<Value>> {
+    let Machine { vmlinuz, initramfs, log, limit, clock } = *machine;
     let mut qemu = process::command("qemu-system-x86_64", Path::new("/"));
-    qemu.args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "1024"]);
+    match clock {
+        Clock::Real => qemu.args(["-accel", "tcg,thread=multi"]),
+        Clock::Instructions => qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]),
+    };
+    qemu.args(["-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "1024"]);
     qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
     qemu.arg("-kernel").arg(vmlinuz).arg("-initrd").arg(initramfs);
     qemu.args(["-append", "console=ttyS0 panic=-1 reboot=t quiet lsm=lockdown,yama,bpf"]);

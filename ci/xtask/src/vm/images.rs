@@ -1,6 +1,6 @@
-//! The kernels to boot: the newest cloud kernel of each line, from the registry.
+//! The kernels to boot: the newest cloud kernel of each line, from the registry, with the modules that tests need.
 
-use crate::kernels::{self, Suite};
+use crate::kernels::{self, AptRoot, Suite};
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ pub(super) struct Image {
     /// `6.1.0-56-cloud-amd64`
     pub(super) release: String,
     pub(super) vmlinuz: PathBuf,
+    /// Its veth, which Debian's kernels do not have built in. `None` where its package is gone.
+    pub(super) veth: Option<PathBuf>,
 }
 
 /// A line, or `None` for the newest there is, and where it is.
@@ -53,18 +55,45 @@ fn fetch_one(line: Option<&str>, suite: Suite) -> Result<Image> {
     found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     for (_, name, release) in found {
         let vmlinuz = cache.join("images").join(format!("vmlinuz-{release}"));
-        if vmlinuz.is_file() {
-            return Ok(Image { release, vmlinuz });
+        if !vmlinuz.is_file() {
+            match download(&root, &name) {
+                Ok(deb) if unpack(&deb, "vmlinuz", &vmlinuz)? => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    eprintln!("vm: {name}: {error:#}; trying the one before");
+                    continue;
+                }
+            }
         }
-        let package =
-            root.newest(std::slice::from_ref(&name))?.pop().with_context(|| format!("the record of {name}"))?;
-        match root.download(&package, &workspace::create(cache.join("debs"))?) {
-            Ok(deb) if unpack(&deb, &vmlinuz)? => return Ok(Image { release, vmlinuz }),
-            Ok(_) => {}
-            Err(error) => eprintln!("vm: {name}: {error:#}; trying the one before"),
-        }
+        let veth = module(&root, &release, &name, "veth")?;
+        return Ok(Image { release, vmlinuz, veth });
     }
     bail!("the registry has no cloud kernel {} in {} that can be had", line.unwrap_or("newest"), suite.name)
+}
+
+fn download(root: &AptRoot, name: &str) -> Result<PathBuf> {
+    let package =
+        root.newest(std::slice::from_ref(&name.to_owned()))?.pop().with_context(|| format!("the record of {name}"))?;
+    root.download(&package, &workspace::create(workspace::cache()?.join("debs"))?)
+}
+
+/// A module of the kernel in the package, or in a package of its own (from 6.19 on), as the kernel takes it. `None`, said, where
+/// it cannot be had.
+fn module(root: &AptRoot, release: &str, package: &str, module: &str) -> Result<Option<PathBuf>> {
+    let path = workspace::cache()?.join("images").join(format!("{module}-{release}.ko"));
+    if path.is_file() {
+        return Ok(Some(path));
+    }
+    let file = format!("{module}.ko");
+    for package in [package, &format!("linux-modules-{release}")] {
+        match download(root, package) {
+            Ok(deb) if unpack(&deb, &file, &path)? => return Ok(Some(path)),
+            Ok(_) => {}
+            Err(error) => eprintln!("vm: {package}: {error:#}"),
+        }
+    }
+    eprintln!("vm: {release}: no {module}");
+    Ok(None)
 }
 
 /// `6.1.0-56-cloud-amd64`, not `6.1-cloud-amd64` nor a debug package, and of the line asked for.
@@ -82,20 +111,23 @@ fn version_of(release: &str) -> Vec<u64> {
     release.split(digits).filter(|part| !part.is_empty()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Copies the kernel out of a package. Gives false for a package without one.
-fn unpack(deb: &Path, vmlinuz: &Path) -> Result<bool> {
-    let folder = workspace::create(vmlinuz.parent().context("a path with a folder")?.to_path_buf())?;
+/// Copies the file whose name begins so out of a package, uncompressed if it is `.xz`. Gives false for a package without one.
+fn unpack(deb: &Path, begin: &str, to: &Path) -> Result<bool> {
+    let folder = workspace::create(to.parent().context("a path with a folder")?.to_path_buf())?;
     let unpacked = tempfile::tempdir_in(&folder).context("a folder to unpack into")?;
     process::stdout_of(process::command("dpkg-deb", Path::new("/")).arg("-x").arg(deb).arg(unpacked.path()))?;
     let mut open = vec![unpacked.path().to_path_buf()];
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?.flatten() {
-            let path = entry.path();
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_folder {
+            let mut path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(path);
-            } else if entry.file_name().to_string_lossy().starts_with("vmlinuz") {
-                std::fs::rename(&path, vmlinuz).with_context(|| format!("write {}", vmlinuz.display()))?;
+            } else if entry.file_name().to_string_lossy().starts_with(begin) {
+                if path.extension().is_some_and(|extension| extension == "xz") {
+                    process::stdout_of(process::command("xz", Path::new("/")).arg("-d").arg(&path))?;
+                    path.set_extension("");
+                }
+                std::fs::rename(&path, to).with_context(|| format!("write {}", to.display()))?;
                 return Ok(true);
             }
         }

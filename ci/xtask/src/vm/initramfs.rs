@@ -8,17 +8,26 @@ const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
-/// Writes files, given by their name in the archive, their place here, and whether they are programs.
+/// A file: its name in the archive, its place here, whether it is a program.
+pub(super) type File = (String, PathBuf, bool);
+
+/// Writes files. Of several of one name the first counts.
 ///
 /// # Errors
 /// A file cannot be read, or the archive not written.
-pub(super) fn write(archive: &Path, files: &[(String, PathBuf, bool)]) -> Result<()> {
+pub(super) fn write(archive: &Path, files: &[File]) -> Result<()> {
     let mut out = Vec::new();
-    let folders: BTreeSet<&str> = files.iter().filter_map(|(name, ..)| Some(name.rsplit_once('/')?.0)).collect();
+    // sorted, so that a folder comes before those in it
+    let folders: BTreeSet<&str> =
+        files.iter().flat_map(|(name, ..)| name.match_indices('/').map(|(at, _)| &name[..at])).collect();
     for folder in folders {
         entry(&mut out, folder, FOLDER, &[]);
     }
+    let mut written = BTreeSet::new();
     for (name, path, is_program) in files {
+        if !written.insert(name) {
+            continue;
+        }
         let content = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         entry(&mut out, name, if *is_program { PROGRAM } else { FILE }, &content);
     }
@@ -54,12 +63,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, archive) = (folder.path().join("a"), folder.path().join("archive"));
         std::fs::write(&file, "content").unwrap();
-        write(&archive, &[("objects/a.o".to_owned(), file, true)]).unwrap();
+        let twice = ["usr/objects/a.o", "usr/objects/a.o"].map(|name| (name.to_owned(), file.clone(), true));
+        write(&archive, &twice).unwrap();
         let bytes = std::fs::read(&archive).unwrap();
+        assert_eq!(bytes.windows(7).filter(|window| window == b"content").count(), 1);
+        let folder = |name: &[u8]| bytes.windows(name.len()).position(|window| window == name).unwrap();
+        assert!(folder(b"usr\0") < folder(b"usr/objects\0"));
         assert!(bytes.starts_with(b"070701") && bytes.len() % 4 == 0);
-        let at = bytes.windows(11).position(|window| window == b"objects/a.o").unwrap();
+        let at = bytes.windows(15).position(|window| window == b"usr/objects/a.o").unwrap();
         // the name begins 110 bytes behind its header, and the content at the next multiple of four
-        let content = (at + 12).next_multiple_of(4);
+        let content = (at + 16).next_multiple_of(4);
         assert_eq!(&bytes[content..content + 7], b"content");
         assert_eq!(&bytes[at - 110..at - 104], b"070701");
     }

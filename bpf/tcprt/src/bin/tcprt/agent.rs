@@ -13,7 +13,6 @@ use plan::{Hints, Outcome, Plan};
 use tcprt::{Config, Mode, OBJECT};
 
 use crate::args::Loading;
-use crate::clock::Clock;
 use crate::rights;
 
 /// What the object is called in plans and errors.
@@ -22,9 +21,16 @@ const NAME: &str = "tcprt";
 /// What is attached.
 pub(crate) struct Agent {
     pub(crate) session: Session,
-    pub(crate) clock: Clock,
     refused: Option<MapHandle>,
-    merged: Option<MapHandle>,
+    untold: Option<MapHandle>,
+    table: Option<Table>,
+}
+
+/// Where connections are kept, if it is not with their sockets.
+struct Table {
+    connections: MapHandle,
+    entered: MapHandle,
+    left: MapHandle,
 }
 
 /// What came of attaching.
@@ -42,18 +48,17 @@ pub(crate) enum Attached {
 pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) -> Result<Attached> {
     rights::check()?;
     let begin = Instant::now();
-    let (unwanted, config) = (config.mode.unwanted().collect(), config.bytes()?.to_vec());
+    let (hints, config) = (hints(config.mode, loading)?, config.bytes()?.to_vec());
     // all of the types are given back when it is loaded
     let own = loader::own_types();
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
     let facts = loader::probe_for(std::path::Path::new("/"), &object);
     let chosen = choose::choose(&object, &facts, &places(loading))?;
-    let clock = Clock::of(chosen.btf.as_ref().map(|types| &*types.btf));
     let known = begin.elapsed();
     let mut options = Options::default();
-    (options.config, options.pins) = (config, keep);
-    options.hints.unwanted = unwanted;
+    (options.config, options.pins, options.hints) = (config, keep, hints);
     options.map_entries.extend(loading.slots.map(|slots| ("events".to_owned(), slots)));
+    options.map_entries.extend(loading.connections.map(|connections| ("connections".to_owned(), connections)));
     if loading.verbose {
         chosen.steps.iter().for_each(|step| eprintln!("tcprt: BTF: {step}"));
         options.log = Some(Arc::new(|line: &str| eprintln!("tcprt: {line}")));
@@ -79,9 +84,14 @@ pub(crate) fn attach(config: &Config, loading: &Loading, keep: Option<PathBuf>) 
         eprintln!("tcprt: attached in {}: {} to know the kernel, {} to load", ms(all), ms(known), ms(all - known));
     }
     loader::give_memory_back();
-    let counter = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
-    let (refused, merged) = (counter("connections_refused")?, counter("requests_merged")?);
-    Ok(Attached::Yes(Box::new(Agent { session, clock, refused, merged })))
+    let map = |name: &str| session.maps.get(name).map(MapHandle::try_from).transpose();
+    let (refused, untold) = (map("connections_refused")?, map("requests_untold")?);
+    let table = (map("connections")?, map("connections_entered")?, map("connections_left")?);
+    let table = match table {
+        (Some(connections), Some(entered), Some(left)) => Some(Table { connections, entered, left }),
+        _ => None,
+    };
+    Ok(Attached::Yes(Box::new(Agent { session, refused, untold, table })))
 }
 
 /// The plan, without attaching anything.
@@ -92,8 +102,18 @@ pub(crate) fn explain(mode: Mode, loading: &Loading) -> Result<Plan> {
     let object = ObjectFile::parse(NAME, OBJECT).context("the object of this program")?;
     let facts = loader::probe_for(std::path::Path::new("/"), &object);
     let chosen = choose::choose(&object, &facts, &places(loading))?;
-    let hints = Hints { unwanted: mode.unwanted().collect(), ..Hints::default() };
-    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &hints))
+    Ok(loader::plan(&object, &facts, chosen.btf.as_ref(), &hints(mode, loading)?))
+}
+
+/// What is not to be enabled: what the mode does without, and what the user does.
+fn hints(mode: Mode, loading: &Loading) -> Result<Hints> {
+    let mut known = [Mode::Default, Mode::Http].into_iter().flat_map(Mode::unwanted).collect::<Vec<_>>();
+    known.sort();
+    if let Some(unknown) = loading.without.iter().find(|name| known.binary_search(name).is_err()) {
+        bail!("--without {unknown}: there is no such program; there are {}", known.join(", "));
+    }
+    let unwanted = mode.unwanted().chain(loading.without.iter().cloned()).collect();
+    Ok(Hints { unwanted, ..Hints::default() })
 }
 
 fn places(loading: &Loading) -> Places {
@@ -102,14 +122,24 @@ fn places(loading: &Loading) -> Places {
 }
 
 impl Agent {
-    /// Connections that the map had no room for, so far.
+    /// How often there was no memory for a connection, so far.
     pub(crate) fn refused(&self) -> u64 {
         sum(self.refused.as_ref())
     }
 
-    /// Requests that came before so many others were answered that they count as one with the last of them, so far.
-    pub(crate) fn merged(&self) -> u64 {
-        sum(self.merged.as_ref())
+    /// Connections that went from the table before their end, so far: so many at least while it is attached.
+    pub(crate) fn evicted(&self) -> u64 {
+        let Some(table) = &self.table else { return 0 };
+        // what goes meanwhile is not counted twice, and what comes is not counted
+        let entered = sum(Some(&table.entered));
+        // a key that goes while it is looked at lets the looking begin anew
+        let there = table.connections.keys().take(table.connections.max_entries() as usize).count() as u64;
+        entered.saturating_sub(there).saturating_sub(sum(Some(&table.left)))
+    }
+
+    /// Requests that are not told by themselves, so far: so many at least.
+    pub(crate) fn untold(&self) -> u64 {
+        sum(self.untold.as_ref())
     }
 }
 

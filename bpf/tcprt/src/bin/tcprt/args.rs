@@ -128,6 +128,12 @@ pub(crate) struct Loading {
     /// Room for so many records on each processor before the oldest is overwritten; a power of two. Else 8192
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<u32>,
+    /// Room for so many connections at a time, where they are kept in a table: before Linux 5.11, and at kprobes. Else 65536
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: Option<u32>,
+    /// Do without this program, as --explain names them, so that another way is taken; can be given several times
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) without: Vec<String>,
     /// Tell on standard error how it is loaded, and what that costs
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -2,6 +2,7 @@
 
 mod live;
 mod log;
+mod losses;
 mod man;
 mod parse;
 mod teller;

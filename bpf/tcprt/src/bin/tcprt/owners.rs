@@ -114,9 +114,14 @@ impl Owners {
             let socket = tables.into_iter().find_map(|table| listening(&table, port))?;
             let pid = holder(Path::new("/proc"), &format!("socket:[{socket}]"))?;
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-            Some((pid, name.trim_end().to_owned()))
+            Some((pid, printable(name.trim_end())))
         })
     }
+}
+
+/// A process gives itself a name as it likes: what would move a terminal's cursor is shown as U+FFFD.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn remembered<K: Eq + std::hash::Hash, V: Clone>(
@@ -191,6 +196,11 @@ fn holder(proc: &Path, link: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_name_does_nothing_to_a_terminal() {
+        assert_eq!(printable("a\x1b[2J\nb \u{9b}ä"), "a\u{fffd}[2J\u{fffd}b \u{fffd}ä");
+    }
 
     #[test]
     fn a_control_group_is_known_by_its_inode() {

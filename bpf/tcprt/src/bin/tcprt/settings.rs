@@ -36,6 +36,7 @@ struct File {
     keep: Option<bool>,
     btf: Option<PathBuf>,
     slots: Option<u32>,
+    connections: Option<u32>,
 }
 
 /// Declares a type that is read from a number or a text, as it is written, by a function.
@@ -158,6 +159,8 @@ impl Settings {
             loading: Loading {
                 btf: loading.btf.or(file.btf),
                 slots: loading.slots.or(file.slots),
+                connections: loading.connections.or(file.connections),
+                without: loading.without,
                 verbose: loading.verbose,
             },
             seconds: live.seconds,
@@ -208,7 +211,7 @@ mod tests {
         };
         let all = example.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(is_key);
         let all: String = all.map(|line| format!("{line}\n")).collect();
-        assert_eq!(all.lines().count(), 16, "{all}");
+        assert_eq!(all.lines().count(), 17, "{all}");
         let with = settings(&all, &[]).unwrap();
         assert_eq!(ports::text(&with.filters.lport[0]), "80,443,8000-8999");
         assert_eq!(with.min_total, Duration::from_millis(10));

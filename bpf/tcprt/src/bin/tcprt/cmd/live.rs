@@ -9,7 +9,8 @@ use tcprt::summary::Summaries;
 
 use crate::agent::{self, Agent, Attached};
 use crate::args::Format;
-use crate::clock;
+use crate::clock::{self, Clock};
+use crate::cmd::losses::Losses;
 use crate::cmd::teller::{Teller, record};
 use crate::exporter::{self, Shared};
 use crate::filters;
@@ -33,6 +34,7 @@ struct Worker {
     owners: Owners,
     all: Summaries,
     metrics: Option<Shared>,
+    clock: Clock,
     /// What the wall clock shows at the events' clock's 0.
     begin_ns: u64,
     unreadable: u64,
@@ -40,8 +42,8 @@ struct Worker {
 
 impl Worker {
     /// What comes next came just now; the wall clock may have been set.
-    fn begin(&mut self, begin_ns: u64) {
-        self.begin_ns = begin_ns;
+    fn begin(&mut self) {
+        self.begin_ns = self.clock.follow();
         self.owners.begin(Instant::now());
     }
 
@@ -86,7 +88,8 @@ pub(super) fn run(settings: Settings) -> Result<ExitCode> {
         owners: Owners::new(),
         all: Summaries::new(PORTS),
         metrics,
-        begin_ns: agent.clock.begin_ns(),
+        clock: Clock::new(),
+        begin_ns: 0,
         unreadable: 0,
     };
     measure(&settings, &agent, worker, &told)?;
@@ -107,7 +110,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
     let mut next = begin + settings.stats_interval;
     let mut losses = Losses::default();
     loop {
-        lock(&worker).begin(agent.clock.begin_ns());
+        lock(&worker).begin();
         let heard = listener.consume().context("reading events")?;
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);
@@ -117,7 +120,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         }
         if now >= next || is_over {
             let lost = listener.lost().context("counting lost events")?.values().sum();
-            let now_lost = Losses { lost, refused: agent.refused(), merged: agent.merged() };
+            let now_lost = Losses::of(agent, lost);
             losses.tell(now_lost, settings.stats_interval.min(now - begin));
             worker.teller.end_interval(clock::now_us() / 1_000_000);
             worker.teller.flush();
@@ -129,7 +132,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         if let Some(metrics) = &worker.metrics {
             let mut metrics = lock(metrics);
             metrics.lost = listener.lost().context("counting lost events")?.values().sum();
-            metrics.refused = agent.refused();
+            (metrics.refused, metrics.evicted, metrics.untold) = (agent.refused(), losses.evicted, agent.untold());
         }
         if is_over || worker.teller.failed.is_some() {
             break;
@@ -161,41 +164,4 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
     }
     losses.tell_all(worker.unreadable);
     Ok(())
-}
-
-/// What was lost, as far as it was told.
-#[derive(Default)]
-struct Losses {
-    lost: u64,
-    refused: u64,
-    merged: u64,
-}
-
-impl Losses {
-    const EVENTS: &str = "events were lost: overwritten before they were read (--slots)";
-    const CONNECTIONS: &str = "connections were not measured: the map had no room for them";
-    const REQUESTS: &str = "requests count as one with the one before: too many came before an answer";
-
-    fn all(&self) -> [(u64, &'static str); 3] {
-        [(self.lost, Self::EVENTS), (self.refused, Self::CONNECTIONS), (self.merged, Self::REQUESTS)]
-    }
-
-    /// Tells what is new in an interval.
-    fn tell(&mut self, now: Losses, interval: Duration) {
-        for ((number, what), (before, _)) in now.all().into_iter().zip(self.all()) {
-            if number > before {
-                eprintln!("tcprt: in {:.1} s, {} {what}", interval.as_secs_f64(), number - before);
-            }
-        }
-        *self = now;
-    }
-
-    fn tell_all(&self, unreadable: u64) {
-        for (number, what) in self.all().into_iter().filter(|(number, _)| *number > 0) {
-            eprintln!("tcprt: in all, {number} {what}");
-        }
-        if unreadable > 0 {
-            eprintln!("tcprt: {unreadable} events were not of this version's form");
-        }
-    }
 }

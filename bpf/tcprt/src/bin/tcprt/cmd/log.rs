@@ -22,13 +22,13 @@ pub(super) fn run(args: Log) -> Result<ExitCode> {
         return Ok(ExitCode::from(1));
     }
     let told = ToldToEnd::listen()?;
-    let clock = Clock::of(loader::own_types().as_deref());
+    let mut clock = Clock::new();
     let (mut owners, mut unreadable, mut heard) = (Owners::new(), 0, 0);
     let mut teller = Teller::new(Output::new(None, 0, 0)?, args.format, args.min_total.unwrap_or_default());
     teller.heading();
     let mut next = Instant::now() + args.stats_interval;
     loop {
-        let begin_ns = clock.begin_ns();
+        let begin_ns = clock.follow();
         owners.begin(Instant::now());
         for (_, log) in &mut logs {
             let read = log.read(|bytes| {

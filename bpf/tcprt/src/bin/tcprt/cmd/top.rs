@@ -11,7 +11,8 @@ use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termi
 
 use crate::agent::{self, Attached};
 use crate::args;
-use crate::clock;
+use crate::clock::{self, Clock};
+use crate::cmd::losses::Losses;
 use crate::cmd::teller::record;
 use crate::filters;
 use crate::output::is_closed;
@@ -20,6 +21,9 @@ use crate::told::ToldToEnd;
 
 /// How long it is between two looks at the log.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// What stands for a signal's key where none is to be (`_POSIX_VDISABLE`).
+const NO_KEY: u8 = 0;
 
 struct Worker {
     top: tcprt::top::Top,
@@ -51,6 +55,7 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
         }
     });
     let listener = listener.context("listening")?;
+    let mut clock = Clock::new();
     let mut screen = Screen::begin();
     let begin = Instant::now();
     let end = args.seconds.map(|seconds| begin + seconds);
@@ -59,7 +64,7 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
     loop {
         {
             let mut worker = lock(&worker);
-            worker.begin_ns = agent.clock.begin_ns();
+            worker.begin_ns = clock.follow();
             worker.owners.begin(Instant::now());
         }
         let heard = listener.consume().context("reading events")?;
@@ -88,9 +93,8 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
         }
     }
     drop(screen);
-    if lost > 0 {
-        eprintln!("tcprt: {lost} events were lost: overwritten before they were read (--slots)");
-    }
+    let worker = lock(&worker);
+    Losses::of(&agent, lost).tell_all(worker.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,9 +110,10 @@ impl Screen {
         let is_terminal = io::stdout().is_terminal();
         let before = is_terminal.then(|| termios::tcgetattr(io::stdin()).ok()).flatten();
         if let Some(before) = &before {
-            // keys come at once and are not shown; Ctrl-C stays a signal
+            // keys come at once and are not shown; Ctrl-C stays a signal, Ctrl-Z would leave the view on the shell's screen
             let mut keys = before.clone();
             keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            keys.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
             keys.special_codes[SpecialCodeIndex::VMIN] = 0;
             keys.special_codes[SpecialCodeIndex::VTIME] = 0;
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys);
