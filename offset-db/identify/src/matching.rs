@@ -41,6 +41,9 @@ impl Evidence {
     /// Against it: a small function without a match does nothing but go on with it. The one may be the function, and this its part
     /// that was split off.
     pub const WRAPPED: Evidence = Evidence(1024);
+    /// Against it: the stripped file has another function much like it, which the labelled file does not have: one of the two is a
+    /// copy that the compiler made for some callers.
+    pub const TWIN: Evidence = Evidence(2048);
 
     /// Whether it has all of another.
     #[must_use]
@@ -448,6 +451,9 @@ impl Matching<'_> {
         if agree == 0 && all > 0 {
             evidence = evidence.and(Evidence::UNCALLED);
         }
+        if has_twin(self.b, g) && !has_twin(self.a, f) {
+            evidence = evidence.and(Evidence::TWIN);
+        }
         if self.b.callers(g).iter().any(|caller| self.wraps(*caller, g)) {
             evidence = evidence.and(Evidence::WRAPPED);
         }
@@ -464,6 +470,18 @@ impl Matching<'_> {
         }
         evidence
     }
+}
+
+/// Whether a file has another function of nearly the same size and code, that calls some of the same functions.
+fn has_twin(model: &Model, of: u32) -> bool {
+    const MOST_CALLERS: usize = 64;
+    const ALIKE: f32 = 0.75;
+    let size = model.functions[of as usize].instructions;
+    let of_size = |other: u32| (size * 2 / 3..=size * 3 / 2).contains(&model.functions[other as usize].instructions);
+    let called: FxHashSet<u32> = model.references(of).iter().filter_map(function).collect();
+    let lists = called.iter().map(|callee| model.callers(*callee)).filter(|callers| callers.len() <= MOST_CALLERS);
+    let others: FxHashSet<u32> = lists.flatten().copied().filter(|other| *other != of && of_size(*other)).collect();
+    others.into_iter().any(|other| similarity(model, of, model, other) >= ALIKE)
 }
 
 /// Whether two functions begin alike: in some order, most of their first operations are the same.

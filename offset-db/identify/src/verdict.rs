@@ -179,7 +179,8 @@ fn is_fair(found: &Match) -> bool {
 
 /// Whether something speaks against a match.
 fn is_doubtful(evidence: Evidence) -> bool {
-    evidence.has(Evidence::UNCALLED) || evidence.has(Evidence::WRAPPED) && !evidence.has(Evidence::EXACT)
+    let is_doubled = evidence.has(Evidence::WRAPPED) || evidence.has(Evidence::TWIN);
+    evidence.has(Evidence::UNCALLED) || is_doubled && !evidence.has(Evidence::EXACT)
 }
 
 fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {

@@ -149,6 +149,9 @@ pub fn line(one: &Testimony) -> String {
         (Evidence::CALLED, "what it calls"),
         (Evidence::ORDER, "its neighbours"),
         (Evidence::TABLE, "its table"),
+        (Evidence::UNCALLED, "but its callers do not call it"),
+        (Evidence::WRAPPED, "but it may be a part"),
+        (Evidence::TWIN, "but it has a twin"),
     ];
     let said: Vec<&str> = words.iter().filter(|(what, _)| one.evidence.has(*what)).map(|(_, word)| *word).collect();
     let weak = match (one.is_strong, one.is_fair) {

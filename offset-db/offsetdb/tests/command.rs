@@ -75,11 +75,7 @@ fn a_stripped_file_is_identified_and_then_known() {
     let place = Place::new();
     place.check(&["import", "labelled.so"], 0, "");
     place.check(&["lookup", "stripped.so"], 1, "not in the database");
-    place.check(
-        &["identify", "stripped.so", "--reference", "labelled.so", "--compiled", "source.so"],
-        0,
-        "verified, ",
-    );
+    place.check(&["identify", "stripped.so", "--reference", "labelled.so", "--compiled", "source.so"], 0, "verified, ");
     let offset = place.offset("store_remove");
     place.check(
         &["lookup", "stripped.so", "store_remove"],
@@ -121,7 +117,9 @@ fn a_wheel_is_looked_into() {
     let place = Place::new();
     let mut archive = zip::ZipWriter::new(std::fs::File::create(place.path("one.whl")).unwrap());
     let options = zip::write::SimpleFileOptions::default();
-    for (name, bytes) in [("pkg/twin.so", std::fs::read(place.path("twin.so")).unwrap()), ("pkg/text.so", b"text".to_vec())] {
+    for (name, bytes) in
+        [("pkg/twin.so", std::fs::read(place.path("twin.so")).unwrap()), ("pkg/text.so", b"text".to_vec())]
+    {
         archive.start_file(name, options).unwrap();
         archive.write_all(&bytes).unwrap();
     }
