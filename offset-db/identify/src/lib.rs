@@ -14,10 +14,12 @@ mod code;
 mod frames;
 mod matching;
 mod model;
+mod returns;
 mod similar;
 mod verdict;
 mod x86_64;
 
 pub use matching::{Evidence, Match, Matches, match_models};
 pub use model::{Function, Kind, Model, Reference as Refers};
+pub use returns::{Exit, Exits, Leaves, exits};
 pub use verdict::{Answer, Reference, Testimony, Verdict, Witness, identify};

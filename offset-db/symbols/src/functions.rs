@@ -319,16 +319,30 @@ fn table<'d>(image: &Image<'d>, table: Table, source: Source, found: &mut Vec<Ra
     if image.sections().iter().any(|section| section.kind == kind && !section.data.is_empty()) {
         has.insert(source);
     }
-    found.extend(image.functions().filter(|symbol| symbol.table == table).map(|symbol| Raw {
-        address: symbol.address,
-        size: symbol.size,
-        text: Cow::Borrowed(symbol.name),
-        qualified: None,
-        version: None,
-        is_ifunc: symbol.is_ifunc,
-        is_global: symbol.is_global,
-        source,
+    found.extend(image.functions().filter(|symbol| symbol.table == table).map(|symbol| {
+        let (text, version) = if table == Table::Symtab { versioned(symbol.name) } else { (symbol.name, None) };
+        Raw {
+            address: symbol.address,
+            size: symbol.size,
+            text: Cow::Borrowed(text),
+            qualified: None,
+            version,
+            is_ifunc: symbol.is_ifunc,
+            is_global: symbol.is_global,
+            source,
+        }
     }));
+}
+
+/// In `.symtab`, versions are part of names (`third@@NEW_2.0`), as the assembler was told them.
+fn versioned(name: &[u8]) -> (&[u8], Option<Version>) {
+    let Some(at) = memchr::memchr(b'@', name).filter(|at| *at > 0) else { return (name, None) };
+    let (text, rest) = name.split_at(at);
+    let (version, is_default) = rest.strip_prefix(b"@@").map_or((&rest[1..], false), |version| (version, true));
+    if version.is_empty() {
+        return (name, None);
+    }
+    (text, Some(Version { name: String::from_utf8_lossy(version).into_owned(), is_default }))
 }
 
 fn of_go<'d>(table: &GoTable<'d>) -> Vec<Raw<'d>> {

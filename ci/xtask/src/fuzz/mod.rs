@@ -78,7 +78,7 @@ fn folder() -> Result<PathBuf> {
 }
 
 /// Targets that read what another target reads.
-const SAME_SEEDS: &[(&str, &str)] = &[("btf_text", "btf")];
+const SAME_SEEDS: &[(&str, &str)] = &[("btf_text", "btf"), ("layout", "dwarf")];
 
 fn seeds_of(folder: &Path, target: &str) -> PathBuf {
     let same = SAME_SEEDS.iter().find(|(name, _)| *name == target);

@@ -59,6 +59,8 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
     let _ = std::fs::remove_file(dwarf.join("skeleton.dwo"));
     let _ = std::fs::remove_file(dwarf.join("types.dwo"));
 
+    symbols(&sources, &no_checkout, &folder("symbols")?, &folder("minidebuginfo")?)?;
+
     let objects = folder("btf_ext")?;
     let btf = folder("btf")?;
     for (name, target) in [("little-endian", "bpfel"), ("big-endian", "bpfeb")] {
@@ -83,6 +85,27 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
     for name in ["big-endian", "little-endian", "pahole-v5", "pahole-v5-big-endian"] {
         std::fs::copy(btf.join(name), text.join(name)).context("copy a seed")?;
     }
+    Ok(())
+}
+
+/// A library with versions, and the same with its symbols packed. (Those of `gopclntab` are of a test of `symbols`.)
+fn symbols(sources: &Path, no_checkout: &str, symbols: &Path, packed: &Path) -> Result<()> {
+    let link = ["-w", "-O1", "-fPIC", "-shared", "-nostdlib", "-fno-rtti", "-fno-exceptions", "-Wl,-z,noseparate-code"];
+    let version = "-Wl,--version-script=names.map";
+    for (name, options) in [("v5", &["-gdwarf-5"][..]), ("v4", &["-gdwarf-4", "-fdebug-types-section", "-gz"])] {
+        let mut compile = process::command("g++", sources);
+        compile.args(link).args(options).args([no_checkout, version, "names.cpp", "-o"]);
+        process::run(compile.arg(symbols.join(name)))?;
+    }
+    let scratch = tempfile::tempdir().context("make a folder")?;
+    let run = |program: &str, options: &[&str]| process::run(process::command(program, scratch.path()).args(options));
+    let whole = scratch.path().join("whole");
+    std::fs::copy(symbols.join("v5"), &whole).context("copy a seed")?;
+    run("objcopy", &["--only-keep-debug", "whole", "mini"])?;
+    run("strip", &["--strip-debug", "mini"])?;
+    run("xz", &["mini"])?;
+    run("objcopy", &["--strip-all", "--add-section=.gnu_debugdata=mini.xz", "whole", "packed"])?;
+    std::fs::copy(scratch.path().join("packed"), packed.join("xz")).context("copy a seed")?;
     Ok(())
 }
 

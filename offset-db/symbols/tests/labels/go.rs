@@ -3,6 +3,7 @@
 
 use crate::toolchain::{folder, run, skip};
 use image::{Image, VirtualAddress};
+use std::path::Path;
 use symbols::{GoLayout, Source, Sources, TextBy, build_info, functions, go_table};
 
 /// How a file is made.
@@ -114,7 +115,7 @@ impl Shape {
         data.resize(0x20, 0);
         data.extend(self.table());
         let module = if self.has_module { self.module() } else { self.words(&[1, 2, 3]) };
-        let parts = [(CODE, 5, vec![0x90; 0x200]), (TABLE, 4, data), (MODULE, 6, module)];
+        let parts = [(CODE, 5, vec![0x90; 0x100]), (TABLE, 4, data), (MODULE, 6, module)];
         let (header, entry) = if self.word == 8 { (64, 56) } else { (52, 32) };
         let mut file =
             vec![0x7f, b'E', b'L', b'F', if self.word == 8 { 2 } else { 1 }, if self.big { 2 } else { 1 }, 1];
@@ -126,7 +127,7 @@ impl Shape {
         for value in [header, entry, parts.len() as u64, 0, 0, 0] {
             file.extend(self.bytes(value, 2));
         }
-        let mut offset = 0x1000;
+        let mut offset = 0x200;
         for (address, flags, part) in &parts {
             let size = part.len() as u64;
             file.extend(self.bytes(1, 4));
@@ -136,10 +137,10 @@ impl Shape {
             } else {
                 file.extend(self.words(&[offset, *address, *address, size, size, *flags, 0x1000]));
             }
-            offset += 0x1000;
+            offset += 0x200;
         }
         for (_, _, part) in parts {
-            file.resize(file.len().next_multiple_of(0x1000), 0);
+            file.resize(file.len().next_multiple_of(0x200), 0);
             file.extend(part);
         }
         file
@@ -185,6 +186,29 @@ fn every_layout_in_both_orders_and_sizes() {
         check(shape(GoLayout::Go1_18, true, false), TextBy::Header);
         check(shape(GoLayout::Go1_20, false, true), TextBy::ModuleData);
         check(shape(GoLayout::Go1_20, true, false), TextBy::Header);
+    }
+}
+
+/// The seeds of the fuzz target are such files: `UPDATE_GOLDEN=1` writes them.
+#[test]
+fn fuzzing_begins_with_these_files() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../btfhub-gen/fuzz/seeds/gopclntab");
+    let shape = |big, word, layout, text_in_header| Shape { big, word, layout, text_in_header, has_module: true };
+    let files = [
+        ("1.2-be32", shape(true, 4, GoLayout::Go1_2, false)),
+        ("1.16-le64", shape(false, 8, GoLayout::Go1_16, false)),
+        ("1.18-le64", shape(false, 8, GoLayout::Go1_18, true)),
+        ("1.20-le64", shape(false, 8, GoLayout::Go1_20, true)),
+        ("1.20-be64", shape(true, 8, GoLayout::Go1_20, false)),
+        ("1.26-le64", shape(false, 8, GoLayout::Go1_20, false)),
+    ];
+    for (name, shape) in files {
+        let (path, file) = (seeds.join(name), shape.file());
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(&seeds).unwrap();
+            std::fs::write(&path, &file).unwrap();
+        }
+        assert!(std::fs::read(&path).is_ok_and(|seed| seed == file), "{} is another", path.display());
     }
 }
 

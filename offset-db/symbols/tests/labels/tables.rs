@@ -89,6 +89,35 @@ fn a_versioned_name_is_found_with_and_without_its_version() {
 }
 
 #[test]
+fn versions_in_names_of_symtab_are_versions() {
+    let folder = folder();
+    let source = "int old(int n) { return n; }\nint new(int n) { return n + 1; }\n\
+                  __asm__(\".symver old,f@V_1\\n.symver new,f@@V_2\");\n";
+    std::fs::write(folder.path().join("f.c"), source).unwrap();
+    std::fs::write(folder.path().join("f.map"), "V_1 { };\nV_2 { local: *; } V_1;\n").unwrap();
+    if run(folder.path(), &["gcc -shared -fPIC -Wl,--version-script=f.map -o f.so f.c"]).is_none() {
+        return;
+    }
+    let data = std::fs::read(folder.path().join("f.so")).unwrap();
+    let image = Image::parse(&data).unwrap();
+    let found = functions(&Sources::of(&image)).unwrap();
+    let names = |asked: &str| {
+        let functions = found.find(asked).into_iter();
+        functions.map(|function| function.names.iter().map(|name| name.versioned().into_owned()).collect()).collect()
+    };
+    let (old, new) = (vec!["f@V_1".to_owned(), "old".to_owned()], vec!["f@@V_2".to_owned(), "new".to_owned()]);
+    let check = |asked: &str, expected: &[&Vec<String>]| {
+        let found: Vec<Vec<String>> = names(asked);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{asked}");
+    };
+    check("f", &[&old, &new]);
+    check("f@V_1", &[&old]);
+    check("f@@V_2", &[&new]);
+    check("new", &[&new]);
+    check("f@@V_1", &[]);
+}
+
+#[test]
 fn qualified_names_are_those_of_cxxfilt() {
     let Some(path) = find("libstdc++.so.6") else { return };
     let data = std::fs::read(path).unwrap();
