@@ -78,7 +78,8 @@ pub struct Event {
     pub peer: SocketAddr,
     /// Part of the task came out of order.
     pub reordered: bool,
-    /// The connection is older than its observation: its first task may be cut off, and its side is a guess.
+    /// The connection is older than its observation: its first task may be cut off, and its side is a guess. Or, of a task, the kernel
+    /// has left out a program's call, and a time is later than it was.
     pub joined: bool,
     /// The socket's control group: its id, the inode number of its folder; 0 where it has none, or is not known.
     pub cgroup: u64,

@@ -40,7 +40,7 @@ pub struct Record {
     pub mss: u32,
     /// Part of the task came out of order.
     pub reordered: bool,
-    /// The connection is older than its observation.
+    /// The connection is older than its observation; or a time of the task is later than it was, as [`Event::joined`] has it.
     pub joined: bool,
     /// Who it was.
     pub owner: Owner,
