@@ -117,7 +117,18 @@ pub struct Text<const N: usize>(pub [u8; N]);
 impl<const N: usize> Text<N> {
     /// The bytes before the first zero.
     pub fn bytes(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+        let length = self.0.iter().position(|&byte| byte == 0).unwrap_or(N);
+        &self.0[..length]
+    }
+
+    /// Appends what is shown of it.
+    pub(crate) fn append_to(&self, out: &mut String) {
+        let bytes = self.bytes();
+        match std::str::from_utf8(bytes) {
+            Ok(text) if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => out.push_str(text),
+            // a text takes whatever is written
+            _ => drop(write!(out, "{self}")),
+        }
     }
 }
 
@@ -244,9 +255,9 @@ pub(crate) const REQUEST: usize = 148;
 
 /// The request's bytes that are filled.
 fn request(bytes: &[u8; Event::SIZE]) -> Text<92> {
-    let length = usize::from(field::<1>(bytes, REQUEST_LENGTH)[0]);
-    let mut request = field::<92>(bytes, REQUEST);
-    request.iter_mut().skip(length).for_each(|byte| *byte = 0);
+    let mut request = [0; 92];
+    let length = usize::from(bytes[REQUEST_LENGTH]).min(request.len());
+    request[..length].copy_from_slice(&bytes[REQUEST..REQUEST + length]);
     Text(request)
 }
 

@@ -27,17 +27,17 @@ impl Output {
         })
     }
 
-    /// Writes a line, of which `text` is all but the end.
-    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+    /// Writes a line, with its end.
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         match self {
-            Output::Stdout(out) => out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")),
-            Output::File(file) => file.line(text),
+            Output::Stdout(out) => out.write_all(line.as_bytes()),
+            Output::File(file) => file.line(line),
         }
     }
 
-    /// Writes whole lines.
+    /// Writes lines, of which the last one may lack its end.
     pub(crate) fn lines(&mut self, text: &str) -> io::Result<()> {
-        text.lines().try_for_each(|line| self.line(line))
+        text.lines().try_for_each(|line| self.line(&format!("{line}\n")))
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -69,13 +69,12 @@ impl Rotated {
         Ok(Rotated { path: path.to_owned(), out: BufWriter::new(file), written, most, keep })
     }
 
-    fn line(&mut self, text: &str) -> io::Result<()> {
-        let bytes = text.len() as u64 + 1;
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        let bytes = line.len() as u64;
         if self.most > 0 && self.written > 0 && self.written + bytes > self.most {
             self.rotate()?;
         }
-        self.out.write_all(text.as_bytes())?;
-        self.out.write_all(b"\n")?;
+        self.out.write_all(line.as_bytes())?;
         self.written += bytes;
         Ok(())
     }
@@ -131,7 +130,7 @@ mod tests {
         std::fs::write(&path, "older\n").unwrap();
         let mut output = Output::new(Some(&path), 12, 2).unwrap();
         for number in 0..8 {
-            output.line(&format!("line{number}")).unwrap();
+            output.line(&format!("line{number}\n")).unwrap();
         }
         output.flush().unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();

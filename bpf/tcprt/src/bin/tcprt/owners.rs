@@ -1,12 +1,12 @@
 //! Whose a socket is, beyond what the kernel's side tells: the container by the control group, and of a server that has not read
 //! yet the process that listens.
 
-use std::collections::HashMap;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use tcprt::Record;
 use tcprt::containers;
 use tcprt::record::{Container, Side};
@@ -21,14 +21,14 @@ const BELIEVED: Duration = Duration::from_secs(10);
 const WALK: Duration = Duration::from_secs(1);
 
 /// What was found of a process or port, and when.
-type Known<K, V> = HashMap<K, (Instant, V)>;
+type Known<K, V> = FxHashMap<K, (Instant, V)>;
 
 /// Who knows.
 pub(crate) struct Owners {
     /// The root of the control groups, version 2.
     hierarchy: Option<PathBuf>,
     walked: Option<Instant>,
-    groups: HashMap<u64, Option<Arc<Container>>>,
+    groups: FxHashMap<u64, Option<Arc<Container>>>,
     /// By process: where the control groups that name containers are of version 1.
     processes: Known<u32, Option<Arc<Container>>>,
     listeners: Known<u16, Option<(u32, String)>>,
@@ -45,9 +45,9 @@ impl Owners {
         Owners {
             hierarchy: hierarchy(),
             walked: None,
-            groups: HashMap::new(),
-            processes: HashMap::new(),
-            listeners: HashMap::new(),
+            groups: FxHashMap::default(),
+            processes: FxHashMap::default(),
+            listeners: FxHashMap::default(),
             netns: netns.unwrap_or(0),
             now: Instant::now(),
         }
@@ -67,7 +67,8 @@ impl Owners {
             && is_here
             && let Some((pid, process)) = self.listener(port.number)
         {
-            (record.owner.pid, record.owner.process) = (pid, process);
+            record.owner.pid = *pid;
+            record.owner.process.clone_from(process);
         }
         record.owner.container = self.of_group(record.owner.cgroup).or_else(|| self.of_process(record.owner.pid));
     }
@@ -85,7 +86,7 @@ impl Owners {
         }
         self.walked = Some(self.now);
         self.groups.clear();
-        let mut found = HashMap::new();
+        let mut found = FxHashMap::default();
         walk(&root, &mut |path, inode| {
             if found.len() < MOST || inode == cgroup {
                 found.insert(inode, containers::of_path(path).map(Arc::new));
@@ -100,22 +101,24 @@ impl Owners {
         if pid == 0 {
             return None;
         }
-        remembered(&mut self.processes, pid, self.now, || {
+        let known = remembered(&mut self.processes, pid, self.now, || {
             let paths = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
             let paths = paths.lines().filter_map(|line| line.splitn(3, ':').nth(2));
             paths.filter_map(containers::of_path).next().map(Arc::new)
-        })
+        });
+        known.clone()
     }
 
-    fn listener(&mut self, port: u16) -> Option<(u32, String)> {
-        remembered(&mut self.listeners, port, self.now, || {
+    fn listener(&mut self, port: u16) -> Option<&(u32, String)> {
+        let known = remembered(&mut self.listeners, port, self.now, || {
             let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
             let tables = tables.iter().filter_map(|path| std::fs::read_to_string(path).ok());
             let socket = tables.into_iter().find_map(|table| listening(&table, port))?;
             let pid = holder(Path::new("/proc"), &format!("socket:[{socket}]"))?;
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             Some((pid, printable(name.trim_end())))
-        })
+        });
+        known.as_ref()
     }
 }
 
@@ -124,22 +127,19 @@ fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn remembered<K: Eq + std::hash::Hash, V: Clone>(
+fn remembered<K: Copy + Eq + std::hash::Hash, V>(
     known: &mut Known<K, V>,
     key: K,
     now: Instant,
-    find: impl FnOnce() -> V,
-) -> V {
-    if let Some((when, value)) = known.get(&key)
-        && now.duration_since(*when) < BELIEVED
-    {
-        return value.clone();
-    }
-    if known.len() >= MOST {
+    find: impl Fn() -> V,
+) -> &V {
+    if known.len() >= MOST && !known.contains_key(&key) {
         known.clear();
     }
-    let value = find();
-    known.insert(key, (now, value.clone()));
+    let (when, value) = known.entry(key).or_insert_with(|| (now, find()));
+    if now.duration_since(*when) >= BELIEVED {
+        (*when, *value) = (now, find());
+    }
     value
 }
 
@@ -226,8 +226,8 @@ mod tests {
         let mut owners = Owners::new();
         let port = listener.local_addr().unwrap().port();
         let (pid, name) = owners.listener(port).unwrap();
-        assert_eq!(pid, std::process::id());
-        assert_eq!(name, std::fs::read_to_string("/proc/self/comm").unwrap().trim_end());
+        assert_eq!(*pid, std::process::id());
+        assert_eq!(*name, std::fs::read_to_string("/proc/self/comm").unwrap().trim_end());
         assert_eq!(owners.listener(1), None);
     }
 

@@ -116,6 +116,6 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
     } else if settings.loading.verbose || settings.output.is_some() {
         eprint!("{text}");
     }
-    losses.tell_all(worker.unreadable);
+    losses.tell_all(worker.reader.unreadable);
     Ok(())
 }

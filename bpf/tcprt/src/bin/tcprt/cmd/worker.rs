@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tcprt::summary::Summaries;
 
-use crate::cmd::teller::{Teller, record};
+use crate::cmd::teller::{Reader, Teller};
 use crate::exporter::Shared;
 use crate::owners::Owners;
 
@@ -20,13 +20,19 @@ pub(super) struct Worker {
     pub(super) metrics: Option<Shared>,
     /// What the wall clock shows at the events' clock's 0.
     begin_ns: u64,
-    /// Events that are of another form.
-    pub(super) unreadable: u64,
+    pub(super) reader: Reader,
 }
 
 impl Worker {
     pub(super) fn new(teller: Teller, metrics: Option<Shared>) -> Worker {
-        Worker { teller, owners: Owners::new(), all: Summaries::new(PORTS), metrics, begin_ns: 0, unreadable: 0 }
+        Worker {
+            teller,
+            owners: Owners::new(),
+            all: Summaries::new(PORTS),
+            metrics,
+            begin_ns: 0,
+            reader: Reader::default(),
+        }
     }
 
     /// What comes next came just now; the wall clock, which may have been set, shows `begin_ns` at the events' clock's 0.
@@ -36,13 +42,13 @@ impl Worker {
     }
 
     pub(super) fn take(&mut self, bytes: &[u8]) {
-        let Some(mut record) = record(bytes, self.begin_ns, &mut self.unreadable) else { return };
-        self.owners.complete(&mut record);
-        self.all.add(&record);
+        let Some(record) = self.reader.read(bytes, self.begin_ns) else { return };
+        self.owners.complete(record);
+        self.all.add(record);
         if let Some(metrics) = &self.metrics {
-            lock(metrics).add(&record);
+            lock(metrics).add(record);
         }
-        self.teller.tell(&record);
+        self.teller.tell(record);
     }
 }
 
@@ -113,7 +119,7 @@ mod tests {
         let path = folder.path().join("out");
         let mut worker = worker(format, &path);
         take_polls(&mut worker, &events(), POLLS);
-        assert_eq!((worker.unreadable, std::fs::read_to_string(path).unwrap().lines().count()), (0, lines));
+        assert_eq!((worker.reader.unreadable, std::fs::read_to_string(path).unwrap().lines().count()), (0, lines));
     }
 
     #[test]
