@@ -1,7 +1,7 @@
 //! `struct tcprt_event` of `bpf/tcprt/tcprt.h`.
 
-use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// What an event tells: the letters of the vendor's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,13 +121,21 @@ impl<const N: usize> Text<N> {
         &self.0[..length]
     }
 
-    /// Appends what is shown of it.
-    pub(crate) fn append_to(&self, out: &mut String) {
+    /// Makes `out` what is shown of it: what is no UTF-8, and what would move a terminal's cursor, as U+FFFD.
+    pub(crate) fn show(&self, out: &mut String) {
         let bytes = self.bytes();
+        // without a branch for each
+        let is_plain = self.0.iter().fold(true, |plain, byte| plain & matches!(byte, 0 | b' '..=b'~'));
+        if is_plain && out.as_bytes() == bytes {
+            return;
+        }
+        out.clear();
         match std::str::from_utf8(bytes) {
-            Ok(text) if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => out.push_str(text),
-            // a text takes whatever is written
-            _ => drop(write!(out, "{self}")),
+            Ok(text) if is_plain => out.push_str(text),
+            _ => {
+                let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+                out.extend(String::from_utf8_lossy(bytes).chars().map(shown));
+            }
         }
     }
 }
@@ -141,8 +149,9 @@ impl<const N: usize> Default for Text<N> {
 /// What is no UTF-8, and what would move a terminal's cursor, is shown as U+FFFD.
 impl<const N: usize> fmt::Display for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = String::from_utf8_lossy(self.bytes());
-        text.chars().try_for_each(|c| f.write_char(if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }))
+        let mut text = String::new();
+        self.show(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -187,8 +196,12 @@ impl Event {
         let u32 = |at| u32::from_ne_bytes(field(bytes, at));
         let u64 = |at| u64::from_ne_bytes(field(bytes, at));
         let end = |address, port| {
-            let address = Ipv6Addr::from(field::<16>(bytes, address));
-            SocketAddr::new(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4), u16(port))
+            let is_mapped = u64(address) == 0 && field(bytes, address + 8) == [0, 0, 0xff, 0xff];
+            let address = match is_mapped {
+                true => IpAddr::from(field::<4>(bytes, address + 12)),
+                false => IpAddr::from(field::<16>(bytes, address)),
+            };
+            SocketAddr::new(address, u16(port))
         };
         Ok(Event {
             kind: Kind::of(letter).ok_or(ParseError::Kind { found: letter })?,
@@ -270,6 +283,8 @@ fn field<const N: usize>(bytes: &[u8; Event::SIZE], at: usize) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     /// The vendor's sample: 690 bytes sent, 3303 us, smallest round trip 2240 us, task 10, 24 us of service.
@@ -319,6 +334,30 @@ mod tests {
             ("nginx".into(), "GET /a HTTP/1.1\u{fffd}".into())
         );
         assert_eq!(event.protocol, Protocol::Http);
+    }
+
+    #[test]
+    fn ipv4_is_what_is_mapped() {
+        for text in ["::ffff:10.0.0.1", "::10.0.0.1", "::fffe:10.0.0.1", "1::ffff:10.0.0.1", "::"] {
+            let address: Ipv6Addr = text.parse().unwrap();
+            let mut bytes = sample(b'R');
+            bytes[LOCAL..][..16].copy_from_slice(&address.octets());
+            let expected = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+            assert_eq!(Event::parse(&bytes).unwrap().local, SocketAddr::new(expected, 80));
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_whatever_was_there() {
+        for (name, expected) in [(&b"nginx\0older\x01"[..], "nginx"), (b"a\x1b[2J", "a\u{fffd}[2J"), (b"", "")] {
+            let mut text = Text([0; 16]);
+            text.0[..name.len()].copy_from_slice(name);
+            for before in ["", expected, "nginx", "redis-server"] {
+                let mut out = before.to_owned();
+                text.show(&mut out);
+                assert_eq!(out, expected);
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Http {
 impl Http {
     /// Of the first bytes of a request, and the answer's status, 0 where there is none. `None` where neither is there.
     pub fn of(request: &[u8], status: u16) -> Option<Http> {
+        if request.is_empty() && status == 0 {
+            return None;
+        }
         let line = request.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
         let mut words = line.splitn(3, |&byte| byte == b' ');
         let method = words.next().unwrap_or_default();

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use crate::http::Http;
 use crate::log::Malformed;
 use crate::record::{Container, Owner, Record};
-use crate::write::Writer;
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, containers};
 
 #[derive(Deserialize)]
@@ -105,14 +105,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The record as one line, without its end of line.
 pub fn line(record: &Record) -> String {
-    let mut line = String::new();
-    append(record, &mut line);
-    line
+    write::text(|w| write_line(w, record))
 }
 
-/// Appends such a line.
-pub fn append(record: &Record, out: &mut String) {
-    let w = &mut Writer::new(out);
+/// Appends such a line, as UTF-8.
+pub fn append(record: &Record, out: &mut Vec<u8>) {
+    write_line(&mut Writer::new(out), record);
+}
+
+fn write_line(w: &mut Writer<'_>, record: &Record) {
     w.text("{\"kind\":\"");
     w.letter(record.kind.letter());
     w.text("\",\"start_us\":");

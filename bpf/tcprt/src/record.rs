@@ -151,8 +151,7 @@ impl Record {
         (self.task, self.mss) = (event.task, event.mss);
         (self.reordered, self.joined) = (event.reordered, event.joined);
         (self.owner.pid, self.owner.cgroup, self.owner.netns) = (event.pid, event.cgroup, event.netns);
-        self.owner.process.clear();
-        event.comm.append_to(&mut self.owner.process);
+        event.comm.show(&mut self.owner.process);
         self.owner.container = None;
         self.http = Http::of(event.request.bytes(), event.status);
         self.protocol = event.protocol;

@@ -6,7 +6,7 @@
 //! ```
 
 use crate::record::{Container, Port, Record, Side};
-use crate::write::Writer;
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, units};
 
 /// Widths of the columns, which grow with what is in them.
@@ -33,14 +33,15 @@ impl Table {
 
     /// A line without its end. Whoever asked stands at the arrow's foot.
     pub fn line(&mut self, record: &Record) -> String {
-        let mut line = String::new();
-        self.write(record, &mut line);
-        line
+        write::text(|w| self.write_line(w, record))
     }
 
-    /// Appends such a line.
-    pub fn write(&mut self, record: &Record, out: &mut String) {
-        let w = &mut Writer::new(out);
+    /// Appends such a line, as UTF-8.
+    pub fn append(&mut self, record: &Record, out: &mut Vec<u8>) {
+        self.write_line(&mut Writer::new(out), record);
+    }
+
+    fn write_line(&mut self, w: &mut Writer<'_>, record: &Record) {
         units::write_time_of_day(w, record.start_us);
         w.letter(' ');
         w.letter(record.kind.letter());

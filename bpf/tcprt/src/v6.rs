@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::record::{Owner, Record};
-use crate::write::Writer;
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, log};
 
 /// Shows a record as a line of the vendor's log, without its end of line.
@@ -24,15 +24,16 @@ pub struct Line<'r>(pub &'r Record);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = String::new();
-        append(self.0, &mut line);
-        f.write_str(&line)
+        f.write_str(&write::text(|w| write_line(w, self.0)))
     }
 }
 
-/// Appends such a line.
-pub fn append(record: &Record, out: &mut String) {
-    let mut w = Writer::new(out);
+/// Appends such a line, as UTF-8.
+pub fn append(record: &Record, out: &mut Vec<u8>) {
+    write_line(&mut Writer::new(out), record);
+}
+
+fn write_line(w: &mut Writer<'_>, record: &Record) {
     w.text("V6 ");
     w.letter(record.kind.letter());
     for number in [record.start_us / 1_000_000, record.start_us % 1_000_000] {

@@ -19,21 +19,21 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Appends to a text. All is there when it is dropped.
+/// Appends UTF-8. All is there when it is dropped.
 pub(crate) struct Writer<'o> {
-    out: &'o mut String,
+    out: &'o mut Vec<u8>,
     bytes: [u8; ROOM],
     /// Bytes that are filled: whole characters, for only those are put in.
     at: usize,
 }
 
 impl<'o> Writer<'o> {
-    pub(crate) fn new(out: &'o mut String) -> Writer<'o> {
+    pub(crate) fn new(out: &'o mut Vec<u8>) -> Writer<'o> {
         Writer { out, bytes: [0; ROOM], at: 0 }
     }
 
     fn flush(&mut self) {
-        self.out.push_str(std::str::from_utf8(&self.bytes[..self.at]).unwrap_or_default());
+        self.out.extend_from_slice(&self.bytes[..self.at]);
         self.at = 0;
     }
 
@@ -55,7 +55,7 @@ impl<'o> Writer<'o> {
             self.room(text.len()).copy_from_slice(text.as_bytes());
         } else {
             self.flush();
-            self.out.push_str(text);
+            self.out.extend_from_slice(text.as_bytes());
         }
     }
 
@@ -63,7 +63,7 @@ impl<'o> Writer<'o> {
     #[inline]
     pub(crate) fn letter(&mut self, letter: char) {
         if letter.is_ascii() {
-            self.room(1)[0] = letter as u8;
+            self.put([letter as u8]);
         } else {
             self.text(letter.encode_utf8(&mut [0; 4]));
         }
@@ -71,27 +71,47 @@ impl<'o> Writer<'o> {
 
     /// A number, as it is.
     #[inline]
-    pub(crate) fn number(&mut self, mut value: u64) {
-        if value < 10 {
-            self.room(1)[0] = b'0' + value as u8;
-            return;
+    pub(crate) fn number(&mut self, value: u64) {
+        if value < 10_000 {
+            self.short_number(value);
+        } else {
+            self.long_number(value);
         }
-        let length = value.ilog10() as usize + 1;
-        let room = self.room(length);
-        let (pairs, first) = (room.rchunks_exact_mut(2), length % 2 == 1);
-        for pair in pairs {
-            pair.copy_from_slice(&PAIRS[(value % 100) as usize]);
-            value /= 100;
+    }
+
+    /// One below 10,000.
+    fn short_number(&mut self, value: u64) {
+        let value = value as u32;
+        let (before, [tens, ones]) = (value / 100, PAIRS[(value % 100) as usize]);
+        let [thousands, hundreds] = PAIRS[(before % 100) as usize];
+        match value {
+            0..10 => self.put([ones]),
+            10..100 => self.put([tens, ones]),
+            100..1000 => self.put([hundreds, tens, ones]),
+            _ => self.put([thousands, hundreds, tens, ones]),
         }
-        if first {
-            room[0] = b'0' + value as u8;
+    }
+
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.room(N).copy_from_slice(&bytes);
+    }
+
+    fn long_number(&mut self, value: u64) {
+        let (before, last) = (value / 10_000, value % 10_000);
+        if before < 10_000 {
+            self.short_number(before);
+        } else {
+            self.long_number(before);
         }
+        self.two_digits(last / 100);
+        self.two_digits(last);
     }
 
     /// The last two digits of a number.
     #[inline]
     pub(crate) fn two_digits(&mut self, value: u64) {
-        self.room(2).copy_from_slice(&PAIRS[(value % 100) as usize]);
+        self.put(PAIRS[(value % 100) as usize]);
     }
 
     /// An address and a port: an IPv6 address in brackets, as RFC 5952 has it.
@@ -146,7 +166,7 @@ impl<'o> Writer<'o> {
     fn hexadecimal(&mut self, value: u16) {
         let digits = (4 - value.leading_zeros() / 4).max(1);
         for digit in (0..digits).rev() {
-            self.room(1)[0] = b"0123456789abcdef"[usize::from(value >> (4 * digit) & 0xf)];
+            self.put([b"0123456789abcdef"[usize::from(value >> (4 * digit) & 0xf)]]);
         }
     }
 
@@ -159,12 +179,14 @@ impl<'o> Writer<'o> {
 
     /// The same, with the blanks before it.
     pub(crate) fn right(&mut self, width: usize, write: impl FnOnce(&mut Self)) {
-        let missing = width.saturating_sub(self.alone(write));
-        if missing > 0 {
-            let (from, end) = (self.at + missing - width, self.at);
-            self.blanks(missing);
-            self.bytes.copy_within(from..end, from + missing);
-            self.bytes[from..from + missing].fill(b' ');
+        let length = self.alone(write);
+        if length < width {
+            let from = self.at - length;
+            let mut text = [0; LONGEST];
+            text[..length].copy_from_slice(&self.bytes[from..self.at]);
+            self.at = from;
+            self.blanks(width - length);
+            self.room(length).copy_from_slice(&text[..length]);
         }
     }
 
@@ -179,12 +201,14 @@ impl<'o> Writer<'o> {
     }
 
     /// So many blanks.
-    pub(crate) fn blanks(&mut self, mut number: usize) {
-        while number > 0 {
-            let some = number.min(LONGEST);
-            self.room(some).fill(b' ');
-            number -= some;
+    #[inline]
+    pub(crate) fn blanks(&mut self, number: usize) {
+        for _ in 0..number / 8 {
+            self.put([b' '; 8]);
         }
+        // all eight are written, and some are kept
+        self.put([b' '; 8]);
+        self.at -= 8 - number % 8;
     }
 
     /// What would move a terminal's cursor is shown as U+FFFD. Gives the number of characters.
@@ -206,9 +230,10 @@ impl Drop for Writer<'_> {
 
 /// What `write` appends, as a text of its own.
 pub(crate) fn text(write: impl FnOnce(&mut Writer<'_>)) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     write(&mut Writer::new(&mut out));
-    out
+    // characters only were put in
+    String::from_utf8(out).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(crate) struct Owners {
     netns: u32,
     /// When what comes now was taken.
     now: Instant,
+    /// The last one of these, by control group and process.
+    last: Option<((u64, u32), Option<Arc<Container>>)>,
 }
 
 impl Owners {
@@ -50,12 +52,14 @@ impl Owners {
             listeners: FxHashMap::default(),
             netns: netns.unwrap_or(0),
             now: Instant::now(),
+            last: None,
         }
     }
 
     /// What comes from now on is of this time.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.now = now;
+        self.last = None;
     }
 
     /// Adds what is known.
@@ -70,7 +74,12 @@ impl Owners {
             record.owner.pid = *pid;
             record.owner.process.clone_from(process);
         }
-        record.owner.container = self.of_group(record.owner.cgroup).or_else(|| self.of_process(record.owner.pid));
+        let whose = (record.owner.cgroup, record.owner.pid);
+        if self.last.as_ref().is_none_or(|(last, _)| *last != whose) {
+            let container = self.of_group(whose.0).or_else(|| self.of_process(whose.1));
+            self.last = Some((whose, container));
+        }
+        record.owner.container = self.last.as_ref().and_then(|(_, container)| container.clone());
     }
 
     fn of_group(&mut self, cgroup: u64) -> Option<Arc<Container>> {

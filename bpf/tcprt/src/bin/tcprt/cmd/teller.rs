@@ -19,7 +19,7 @@ pub(super) struct Teller {
     interval: Interval,
     min_total_us: u64,
     /// The last line, for its memory.
-    line: String,
+    line: Vec<u8>,
     /// Why nothing more is written.
     pub(super) failed: Option<io::Error>,
 }
@@ -28,7 +28,7 @@ impl Teller {
     pub(super) fn new(output: Output, format: Format, min_total: std::time::Duration) -> Teller {
         let min_total_us = u64::try_from(min_total.as_micros()).unwrap_or(u64::MAX);
         let (table, interval) = (Table::default(), Interval::default());
-        Teller { output, stats_output: None, format, table, interval, min_total_us, line: String::new(), failed: None }
+        Teller { output, stats_output: None, format, table, interval, min_total_us, line: Vec::new(), failed: None }
     }
 
     /// The columns' names, where there are columns.
@@ -52,12 +52,12 @@ impl Teller {
         }
         self.line.clear();
         match self.format {
-            Format::Text => self.table.write(record, &mut self.line),
+            Format::Text => self.table.append(record, &mut self.line),
             Format::V6 => v6::append(record, &mut self.line),
             Format::Json => json::append(record, &mut self.line),
             Format::Stats => return,
         }
-        self.line.push('\n');
+        self.line.push(b'\n');
         self.failed = self.output.line(&self.line).err();
     }
 
