@@ -36,8 +36,14 @@ pub(crate) struct Owners {
     netns: u32,
     /// When what comes now was taken.
     now: Instant,
-    /// The last one of these, by control group and process.
-    last: Option<((u64, u32), Option<Arc<Container>>)>,
+    last: Option<Last>,
+}
+
+/// Whose the last record was.
+struct Last {
+    cgroup: u64,
+    pid: u32,
+    container: Option<Arc<Container>>,
 }
 
 impl Owners {
@@ -74,12 +80,12 @@ impl Owners {
             record.owner.pid = *pid;
             record.owner.process.clone_from(process);
         }
-        let whose = (record.owner.cgroup, record.owner.pid);
-        if self.last.as_ref().is_none_or(|(last, _)| *last != whose) {
-            let container = self.of_group(whose.0).or_else(|| self.of_process(whose.1));
-            self.last = Some((whose, container));
+        let (cgroup, pid) = (record.owner.cgroup, record.owner.pid);
+        if self.last.as_ref().is_none_or(|last| (last.cgroup, last.pid) != (cgroup, pid)) {
+            let container = self.of_group(cgroup).or_else(|| self.of_process(pid));
+            self.last = Some(Last { cgroup, pid, container });
         }
-        record.owner.container = self.last.as_ref().and_then(|(_, container)| container.clone());
+        record.owner.container = self.last.as_ref().and_then(|last| last.container.clone());
     }
 
     fn of_group(&mut self, cgroup: u64) -> Option<Arc<Container>> {
