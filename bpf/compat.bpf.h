@@ -85,6 +85,17 @@ struct pt_regs___arm64 {
 #pragma clang attribute pop
 
 /*
+ * A member of a kernel's structure. Where the verifier knows the type that `p` points to it is loaded, which costs less
+ * than the helper that reads any memory. `is_typed` may be true only of what the kernel gave a program as a pointer to
+ * that type: arguments of fentry and tp_btf programs, what helpers give.
+ */
+#define compat_read(is_typed, p, member)                                                    \
+	({                                                                                  \
+		__typeof__(p) at_ = (p);                                                    \
+		(is_typed) ? at_->member : BPF_CORE_READ(at_, member);                      \
+	})
+
+/*
  * An argument, the first being 0, of the function that a kprobe is at, up to the third. Each branch loads from the context
  * itself: one load with an offset out of two is what the verifier refuses. 0 on other architectures.
  */
@@ -211,13 +222,13 @@ static __always_inline __u16 compat_sock_protocol(const struct sock *sk)
  * Whether the peer's FIN has come in order: tcp_fin() sets this flag, and no other place of TCP. 4.4, 8e5eb54d303b
  * ("net: align sk_refcnt on 128 bytes boundary").
  */
-static __always_inline bool compat_sock_is_done(const struct sock *sk)
+static __always_inline bool compat_sock_is_done(const struct sock *sk, bool is_typed)
 {
 	const struct sock___pre44 *old = (const void *)sk;
 	unsigned long flags = 0;
 
 	if (bpf_core_field_exists(sk->__sk_common.skc_flags))
-		flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+		flags = compat_read(is_typed, sk, __sk_common.skc_flags);
 	else if (bpf_core_field_exists(old->sk_flags))
 		flags = BPF_CORE_READ(old, sk_flags);
 	return (flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
@@ -227,12 +238,12 @@ static __always_inline bool compat_sock_is_done(const struct sock *sk)
  * What the clock showed when TCP began with a packet that it receives or sends, which is less work than to ask again: monotonic
  * clock, nanoseconds. 4.20, 9799ccb0e984 ("tcp: add tcp_wstamp_ns socket field"); the clock itself where TCP does not keep it.
  */
-static __always_inline __u64 compat_tcp_now(const struct tcp_sock *tp)
+static __always_inline __u64 compat_tcp_now(const struct tcp_sock *tp, bool is_typed)
 {
 	__u64 now = 0;
 
 	if (bpf_core_field_exists(tp->tcp_clock_cache))
-		now = BPF_CORE_READ(tp, tcp_clock_cache);
+		now = compat_read(is_typed, tp, tcp_clock_cache);
 	return now ? now : bpf_ktime_get_ns();
 }
 
@@ -240,12 +251,12 @@ static __always_inline __u64 compat_tcp_now(const struct tcp_sock *tp)
  * 4.9, 6403389211e1 ("tcp: use windowed min filter library for TCP min_rtt estimation"); from 4.4 on, f672258391b4
  * ("tcp: track min RTT using windowed min-filter"), an array. Microseconds; 0 where the kernel does not keep it.
  */
-static __always_inline __u32 compat_tcp_min_rtt_us(const struct tcp_sock *tp)
+static __always_inline __u32 compat_tcp_min_rtt_us(const struct tcp_sock *tp, bool is_typed)
 {
 	const struct tcp_sock___pre49 *old = (const void *)tp;
 
 	if (bpf_core_field_exists(tp->rtt_min.s[0].v))
-		return BPF_CORE_READ(tp, rtt_min.s[0].v);
+		return compat_read(is_typed, tp, rtt_min.s[0].v);
 	if (bpf_core_field_exists(old->rtt_min[0].rtt))
 		return BPF_CORE_READ(old, rtt_min[0].rtt);
 	return 0;
@@ -254,13 +265,13 @@ static __always_inline __u32 compat_tcp_min_rtt_us(const struct tcp_sock *tp)
 /*
  * Whether data has come that is behind a gap. 4.9, 9f5afeae5152 ("tcp: use an RB tree for ooo receive queue").
  */
-static __always_inline bool compat_tcp_has_gap(const struct tcp_sock *tp)
+static __always_inline bool compat_tcp_has_gap(const struct tcp_sock *tp, bool is_typed)
 {
 	const struct tcp_sock___since49 *now = (const void *)tp;
 	const struct tcp_sock___pre49 *old = (const void *)tp;
 
 	if (bpf_core_field_exists(now->out_of_order_queue.rb_node))
-		return BPF_CORE_READ(now, out_of_order_queue.rb_node) != 0;
+		return compat_read(is_typed, now, out_of_order_queue.rb_node) != 0;
 	if (bpf_core_field_exists(old->out_of_order_queue.qlen))
 		return BPF_CORE_READ(old, out_of_order_queue.qlen) != 0;
 	return 0;

@@ -76,15 +76,18 @@ struct connection {
 	/* Whose socket it is is known; it is not of those that are asked for. */
 	bool identified;
 	bool unwanted;
-	__u8 unused[2];
+	/* Of the task: a time was taken later than what it is of. */
+	bool late;
+	__u8 unused;
 };
 
 LCC_LOG(events, tcprt_event, 8192);
 LCC_CONFIG(struct tcprt_config);
 
-/* A hook's call: when it was, and where the socket's figures are: in `sk` where `tcp` is NULL. */
+/* A hook's call: when it was, and where the socket's figures are: in `tp` where `tcp` is NULL. */
 struct hook {
 	const struct sock *sk;
+	const struct tcp_sock *tp;
 	struct bpf_tcp_sock *tcp;
 	__u64 now;
 	/* The socket, as helpers take it. */
@@ -111,11 +114,21 @@ static __always_inline __u64 microseconds(__u64 from, __u64 to)
 	return to > from ? (to - from) / 1000 : 0;
 }
 
+/*
+ * Whether the verifier knows what `tp` is: it is the helper's. 5.9, 478cfbdf5f13 ("bpf: Add bpf_skc_to_{tcp,
+ * tcp_timewait, tcp_request}_sock() helpers").
+ */
+static __always_inline bool has_tp(const struct hook *hook)
+{
+	return hook->is_typed && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_tcp_sock);
+}
+
+/* A member of a hook's `tp`. */
+#define of_tcp(hook, member) compat_read(has_tp(hook), (hook)->tp, member)
+
 static __always_inline __u32 retransmissions(const struct hook *hook)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-
-	return hook->tcp ? hook->tcp->total_retrans : BPF_CORE_READ(tp, total_retrans);
+	return hook->tcp ? hook->tcp->total_retrans : of_tcp(hook, total_retrans);
 }
 
 /* What an event tells besides its connection. */
@@ -148,7 +161,6 @@ static __always_inline void write_exchange(struct tcprt_event *event, const stru
 static __always_inline void write_event(const struct hook *hook, const struct connection *connection,
 					const struct told *told)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
 	const volatile struct tcprt_config *config = lcc_config();
 	struct events_slot *slot;
 	struct tcprt_event *event;
@@ -167,11 +179,11 @@ static __always_inline void write_event(const struct hook *hook, const struct co
 	event->sent_bytes = told->sent_bytes;
 	event->received_bytes = told->received_bytes;
 	event->unacknowledged_bytes = told->unacknowledged_bytes;
-	min_rtt_us = hook->tcp ? hook->tcp->rtt_min : compat_tcp_min_rtt_us(tp);
+	min_rtt_us = hook->tcp ? hook->tcp->rtt_min : compat_tcp_min_rtt_us(hook->tp, has_tp(hook));
 	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
 	event->retransmissions = retransmissions(hook) - told->retransmissions_from;
 	event->task = connection->task;
-	event->mss = hook->tcp ? hook->tcp->mss_cache : BPF_CORE_READ(tp, mss_cache);
+	event->mss = hook->tcp ? hook->tcp->mss_cache : of_tcp(hook, mss_cache);
 	event->local = connection->local;
 	event->peer = connection->peer;
 	event->local_port = connection->local_port;
@@ -179,7 +191,7 @@ static __always_inline void write_event(const struct hook *hook, const struct co
 	event->family = connection->family;
 	event->kind = told->kind;
 	event->reordered = connection->reordered;
-	event->joined = connection->joined;
+	event->joined = connection->joined || connection->late;
 	event->cgroup = connection->cgroup;
 	event->netns = connection->netns;
 	event->pid = connection->pid;
@@ -223,6 +235,7 @@ static __always_inline void start_task(const struct hook *hook, struct connectio
 	connection->start_ns = hook->now;
 	connection->task += 1;
 	connection->reordered = 0;
+	connection->late = 0;
 	connection->task_received_bytes = 0;
 	connection->task_sent_bytes = 0;
 	connection->task_retransmissions = retransmissions(hook);
@@ -338,6 +351,7 @@ static __always_inline void on_close(const struct hook *hook, struct connection 
 		send_task(hook, connection, 'W', hook->now, unacknowledged);
 	else
 		send_task(hook, connection, 'R', connection->response_end_ns, 0);
+	connection->late = 0;
 	told.kind = 'E';
 	told.start_ns = connection->opened_ns;
 	told.total_us = microseconds(connection->opened_ns, hook->now);
@@ -350,22 +364,25 @@ static __always_inline void on_close(const struct hook *hook, struct connection 
 
 static __always_inline bool is_within(const volatile struct tcprt_ports *ranges, __u32 count, __u16 port)
 {
-	bool found = 0;
-
 #pragma unroll
-	for (__u32 i = 0; i < TCPRT_RANGES; i++)
-		found |= i < count && port >= ranges[i].first && port <= ranges[i].last;
-	return found;
+	for (__u32 i = 0; i < TCPRT_RANGES; i++) {
+		if (i >= count)
+			return 0;
+		if (port >= ranges[i].first && port <= ranges[i].last)
+			return 1;
+	}
+	return 0;
 }
 
-/* Which role the configuration has for these ports, if any; `*all` where it has everything measured. */
-static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
+/* Whether the configuration has everything measured. */
+static __always_inline bool asks_for_all(const volatile struct tcprt_config *config)
 {
-	const volatile struct tcprt_config *config = lcc_config();
+	return !config || (!config->local_count && !config->peer_count);
+}
 
-	*all = !config || (!config->local_count && !config->peer_count);
-	if (*all)
-		return ROLE_UNKNOWN;
+/* Which role the configuration, which has not everything measured, has for these ports; ROLE_UNKNOWN if none. */
+static __always_inline __u8 role_of_ports(const volatile struct tcprt_config *config, __u16 local, __u16 peer)
+{
 	if (is_within(config->local, config->local_count, local))
 		return ROLE_SERVER;
 	if (is_within(config->peer, config->peer_count, peer))
@@ -373,25 +390,28 @@ static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
 	return ROLE_UNKNOWN;
 }
 
+/* The same, whatever it has measured; `*all` where that is everything. */
+static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
+{
+	const volatile struct tcprt_config *config = lcc_config();
+
+	*all = asks_for_all(config);
+	return *all ? ROLE_UNKNOWN : role_of_ports(config, local, peer);
+}
+
 /*
- * Decides whether a connection is measured, and its role where it was not seen to be opened (ROLE_UNKNOWN): by the
- * configuration, else by the ports: those that the kernel gives to clients by default start at 32768 (ip(7),
- * ip_local_port_range).
+ * Gives a connection its role: where it was not seen to be opened (ROLE_UNKNOWN), by the configuration, else by the
+ * ports: those that the kernel gives to clients by default start at 32768 (ip(7), ip_local_port_range).
  */
-static __always_inline bool is_measured(struct connection *connection, __u8 role)
+static __always_inline void take_role(struct connection *connection, __u8 role, __u8 configured)
 {
 	const __u16 ephemeral = 32768;
 	__u16 local = connection->local_port;
 	__u16 peer = connection->peer_port;
-	__u8 configured;
-	bool all;
 
-	configured = configured_role(local, peer, &all);
-	if (!all && configured == ROLE_UNKNOWN)
-		return 0;
 	connection->role = role;
 	if (role != ROLE_UNKNOWN)
-		return 1;
+		return;
 	connection->joined = 1;
 	if (configured != ROLE_UNKNOWN)
 		connection->role = configured;
@@ -399,6 +419,18 @@ static __always_inline bool is_measured(struct connection *connection, __u8 role
 		connection->role = ROLE_SERVER;
 	else if (local >= ephemeral && peer < ephemeral)
 		connection->role = ROLE_CLIENT;
+}
+
+/* Decides by its ports whether a connection is measured, and its role. */
+static __always_inline bool is_measured(struct connection *connection, __u8 role)
+{
+	__u8 configured;
+	bool all;
+
+	configured = configured_role(connection->local_port, connection->peer_port, &all);
+	if (!all && configured == ROLE_UNKNOWN)
+		return 0;
+	take_role(connection, role, configured);
 	return 1;
 }
 
@@ -419,24 +451,37 @@ static __always_inline __u16 family_of(const struct lcc_address *address)
 	return !*high && *middle == bpf_htonl(0xffff) ? AF_INET : AF_INET6;
 }
 
-/*
- * Whose socket it is: namespace and control group, and whether it is one of those that are asked for. Only where kernel memory
- * can be read: not by programs of control groups.
- */
-static __always_inline void identify(struct connection *connection, const struct sock *sk)
+/* Whose socket it is: namespace and control group, and whether it is none of those that are asked for. */
+struct owner {
+	__u64 cgroup;
+	__u32 netns;
+	bool unwanted;
+};
+
+/* Only where kernel memory can be read: not by programs of control groups. */
+static __always_inline struct owner owner_of(const struct sock *sk)
 {
 	const volatile struct tcprt_config *config = lcc_config();
 	const struct cgroup *cgroup = compat_sock_cgroup(sk);
+	struct owner owner = {};
 
 	if (!config)
-		return;
-	connection->identified = 1;
-	connection->netns = compat_net_inum(compat_sock_net(sk));
-	connection->cgroup = cgroup ? compat_cgroup_id(cgroup) : 0;
-	if (config->netns && connection->netns != config->netns)
-		connection->unwanted = 1;
+		return owner;
+	owner.netns = compat_net_inum(compat_sock_net(sk));
+	owner.cgroup = cgroup ? compat_cgroup_id(cgroup) : 0;
+	if (config->netns && owner.netns != config->netns)
+		owner.unwanted = 1;
 	if (config->cgroup && !(cgroup && compat_cgroup_is_below(cgroup, config->cgroup)))
-		connection->unwanted = 1;
+		owner.unwanted = 1;
+	return owner;
+}
+
+static __always_inline void identify(struct connection *connection, struct owner owner)
+{
+	connection->identified = 1;
+	connection->netns = owner.netns;
+	connection->cgroup = owner.cgroup;
+	connection->unwanted |= owner.unwanted;
 }
 
 #endif

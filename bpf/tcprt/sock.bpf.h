@@ -10,15 +10,19 @@ static __always_inline const struct tcp_skb_cb *segment_of(const struct sk_buff 
 	return (const void *)&skb->cb;
 }
 
+/* A member of what a segment is described by: sk_buff.cb, of which the verifier lets any part be loaded as a number. */
+#define of_segment(hook, segment, member) compat_read((hook)->is_typed, segment, member)
+
 /*
  * Whether a FIN is behind a segment's data, by its length: the flags of those that come are there since 3.18,
  * e11ecddf5128 ("tcp: use TCP_SKB_CB(skb)->tcp_flags in input path").
  */
-static __always_inline bool has_fin(const struct sk_buff *skb)
+static __always_inline bool has_fin(const struct hook *hook, const struct sk_buff *skb)
 {
 	const struct tcp_skb_cb *segment = segment_of(skb);
+	__u32 numbers = of_segment(hook, segment, end_seq) - of_segment(hook, segment, seq);
 
-	return BPF_CORE_READ(segment, end_seq) - BPF_CORE_READ(segment, seq) - BPF_CORE_READ(skb, len) == 1;
+	return numbers - compat_read(hook->is_typed, skb, len) == 1;
 }
 
 static __always_inline void read_addresses(struct connection *connection, const struct sock *sk)
@@ -36,68 +40,101 @@ static __always_inline void read_addresses(struct connection *connection, const 
 	connection->family = family_of(&connection->peer);
 }
 
-/* Begins with a connection of the kernel's sock. NULL where it is not measured. */
-static __always_inline struct connection *begin(const struct hook *hook, __u8 role, __u32 received, __u32 sent)
+/*
+ * Whether the configuration asks for a socket's ports, and for which role of it; before anything else is done for a
+ * socket that nobody asks for.
+ */
+static __always_inline bool is_asked_for(const struct hook *hook, __u8 *configured)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
+	const volatile struct tcprt_config *config = lcc_config();
+	__u16 local, peer;
+
+	*configured = ROLE_UNKNOWN;
+	if (asks_for_all(config))
+		return 1;
+	local = compat_read(hook->is_typed, hook->sk, __sk_common.skc_num);
+	peer = bpf_ntohs(compat_read(hook->is_typed, hook->sk, __sk_common.skc_dport));
+	*configured = role_of_ports(config, local, peer);
+	return *configured != ROLE_UNKNOWN;
+}
+
+/* Where a hook's figures are. False of what is no socket of TCP. */
+static __always_inline bool look(struct hook *hook)
+{
+	hook->tp = has_tp(hook) ? bpf_skc_to_tcp_sock(hook->socket) : hook->socket;
+	return hook->tp != 0;
+}
+
+/* Begins with a connection of the kernel's sock that is asked for. NULL where it is not measured. */
+static __always_inline struct connection *begin(const struct hook *hook, __u8 role, __u8 configured, __u32 received,
+						__u32 sent)
+{
 	const struct sock *sk = hook->sk;
+	struct owner owner = owner_of(sk);
 	struct connection new = {};
 
+	if (owner.unwanted)
+		return 0;
 	new.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	new.peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (!is_measured(&new, role))
-		return 0;
+	take_role(&new, role, configured);
 	read_addresses(&new, sk);
 	new.received = received;
 	new.sent = sent;
-	new.acknowledged = role == ROLE_UNKNOWN ? BPF_CORE_READ(tp, snd_una) : sent;
+	new.acknowledged = role == ROLE_UNKNOWN ? of_tcp(hook, snd_una) : sent;
 	if (role == ROLE_UNKNOWN)
 		new.sent_fin = is_shut(BPF_CORE_READ(sk, __sk_common.skc_state));
-	identify(&new, sk);
-	if (new.unwanted)
-		return 0;
+	identify(&new, owner);
 	return keep(hook, &new);
 }
 
 /*
  * Tells of data that came and that no hook told of: behind a gap that was filled, it moves rcv_nxt by itself; and the
  * kernel does not run a program that interrupts itself, nor, at kprobes, any other on the same processor. It is part of
- * what is coming, whose time is known; else the time is later than it was.
+ * what is coming, whose time is known; else the time is later than it was, and the task is told so.
  */
 static __always_inline void catch_up_received(const struct hook *hook, struct connection *connection)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-	__u32 end = BPF_CORE_READ(tp, rcv_nxt);
+	__u32 end = of_tcp(hook, rcv_nxt);
 	__u8 coming = connection->role == ROLE_SERVER ? PHASE_REQUEST : PHASE_RESPONSE;
 
 	if (!after(end, connection->received))
 		return;
-	end -= compat_sock_is_done(hook->sk);
-	if (connection->phase == coming)
+	end -= compat_sock_is_done(hook->sk, hook->is_typed);
+	if (connection->phase == coming) {
 		count_received(connection, end);
-	else
+	} else if (after(end, connection->received)) {
 		on_receive(hook, connection, end, 0);
+		connection->late = 1;
+	}
 }
 
-/* The same of data that is sent. */
-static __always_inline void catch_up_sent(const struct hook *hook, struct connection *connection)
+/* Whether it is a response that is being sent, whose last byte is timed by what acknowledges it. */
+static __always_inline bool is_answering(const struct connection *connection)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-	__u32 end = BPF_CORE_READ(tp, snd_nxt);
+	return connection->role == ROLE_SERVER && connection->phase != PHASE_REQUEST;
+}
 
-	if (connection->sent_fin && end == BPF_CORE_READ(tp, write_seq))
-		end -= 1;
-	on_send(hook, connection, end);
+/* The same of data that is sent, before `next`. */
+static __always_inline void catch_up_sent(const struct hook *hook, struct connection *connection, __u32 next)
+{
+	bool is_late = !is_answering(connection);
+
+	if (connection->sent_fin && next == of_tcp(hook, write_seq))
+		next -= 1;
+	if (!after(next, connection->sent))
+		return;
+	on_send(hook, connection, next);
+	connection->late |= is_late;
 }
 
 static __always_inline void segment_acknowledges(const struct hook *hook, struct connection *connection,
 						 const struct tcp_skb_cb *segment)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-	__u32 number = BPF_CORE_READ(segment, ack_seq);
+	__u32 number = of_segment(hook, segment, ack_seq), next = of_tcp(hook, snd_nxt);
 
-	catch_up_sent(hook, connection);
-	if (!after(number, BPF_CORE_READ(tp, snd_nxt)))
+	catch_up_sent(hook, connection, next);
+	if (!after(number, next))
 		on_ack(hook, connection, number);
 }
 
@@ -105,20 +142,20 @@ static __always_inline void segment_acknowledges(const struct hook *hook, struct
  * How much came with the SYN (TCP fast open, 3.7), of a connection that is just being established. 4.1, bdd1f9edacb5 ("tcp: add
  * tcpi_bytes_received to tcp_info").
  */
-static __always_inline __u32 came_early(const struct tcp_sock *tp)
+static __always_inline __u32 came_early(const struct hook *hook)
 {
-	return bpf_core_field_exists(tp->bytes_received) ? BPF_CORE_READ(tp, bytes_received) : 0;
+	return bpf_core_field_exists(hook->tp->bytes_received) ? of_tcp(hook, bytes_received) : 0;
 }
 
 /* How much was sent with it: what is acknowledged begins with the SYN. 4.1, 0df48c26d841 ("tcp: add tcpi_bytes_acked to tcp_info"). */
-static __always_inline __u32 went_early(const struct tcp_sock *tp)
+static __always_inline __u32 went_early(const struct hook *hook)
 {
 	__u32 first, bytes;
 
-	if (!bpf_core_field_exists(tp->bytes_acked))
+	if (!bpf_core_field_exists(hook->tp->bytes_acked))
 		return 0;
-	first = BPF_CORE_READ(tp, snd_una) - (__u32)BPF_CORE_READ(tp, bytes_acked) + 1;
-	bytes = BPF_CORE_READ(tp, snd_nxt) - first;
+	first = of_tcp(hook, snd_una) - (__u32)of_tcp(hook, bytes_acked) + 1;
+	bytes = of_tcp(hook, snd_nxt) - first;
 	/* a SYN is one segment; a socket that is used again may count on from before */
 	return bytes <= 0xffff ? bytes : 0;
 }
@@ -126,89 +163,120 @@ static __always_inline __u32 went_early(const struct tcp_sock *tp)
 /* A connection is established. When it was that data came or went with the SYN is not known. */
 static __always_inline void establish(const struct hook *hook, bool is_client)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-	__u32 received = BPF_CORE_READ(tp, rcv_nxt), sent = BPF_CORE_READ(tp, snd_nxt);
-	__u32 early_in = is_client ? 0 : came_early(tp), early_out = is_client ? went_early(tp) : 0;
+	__u32 received = of_tcp(hook, rcv_nxt), sent = of_tcp(hook, snd_nxt);
+	__u32 early_in = is_client ? 0 : came_early(hook), early_out = is_client ? went_early(hook) : 0;
 	struct connection *connection;
+	__u8 configured;
 
+	if (!is_asked_for(hook, &configured))
+		return;
 	if (early_in) {
 		/* the server has answered before, of which send() has told */
 		connection = find(hook);
 		if (connection && connection->received == received && connection->sent == sent)
 			return;
 	}
-	connection = begin(hook, is_client ? ROLE_CLIENT : ROLE_SERVER, received - early_in, sent - early_out);
+	connection = begin(hook, is_client ? ROLE_CLIENT : ROLE_SERVER, configured, received - early_in,
+			   sent - early_out);
 	if (!connection || !(early_in | early_out))
 		return;
 	connection->joined = 1;
 	catch_up_received(hook, connection);
-	catch_up_sent(hook, connection);
+	catch_up_sent(hook, connection, sent);
 }
 
 /* tcp_event_data_recv(): data has come in order, rcv_nxt has moved. In the fast path what it acknowledges has not. */
 static __always_inline int receive(struct sock *sk, const struct sk_buff *skb, bool is_typed)
 {
-	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed, .now = compat_tcp_now((const void *)sk) };
+	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed };
 	const struct tcp_skb_cb *segment = segment_of(skb);
-	const struct tcp_sock *tp = (const void *)sk;
 	struct connection *connection;
+	__u8 configured;
 
+	if (!is_asked_for(&hook, &configured) || !look(&hook))
+		return 0;
+	hook.now = compat_tcp_now(hook.tp, has_tp(&hook));
 	connection = find(&hook);
 	if (!connection)
-		connection = begin(&hook, ROLE_UNKNOWN, BPF_CORE_READ(segment, seq), BPF_CORE_READ(tp, snd_nxt));
+		connection = begin(&hook, ROLE_UNKNOWN, configured, of_segment(&hook, segment, seq),
+				   of_tcp(&hook, snd_nxt));
 	if (!connection)
 		return 0;
 	segment_acknowledges(&hook, connection, segment);
-	on_receive(&hook, connection, BPF_CORE_READ(tp, rcv_nxt) - has_fin(skb), compat_tcp_has_gap(tp));
+	on_receive(&hook, connection, of_tcp(&hook, rcv_nxt) - has_fin(&hook, skb),
+		   compat_tcp_has_gap(hook.tp, has_tp(&hook)));
 	return 0;
 }
 
 /* tcp_event_new_data_sent(): a segment was sent for the first time, snd_nxt has not moved. */
 static __always_inline int send(struct sock *sk, const struct sk_buff *skb, bool is_typed)
 {
-	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed, .now = compat_tcp_now((const void *)sk) };
+	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed };
 	const struct tcp_skb_cb *segment = segment_of(skb);
-	const struct tcp_sock *tp = (const void *)sk;
-	__u32 start = BPF_CORE_READ(segment, seq);
-	__u32 end = BPF_CORE_READ(segment, end_seq) - has_fin(skb);
 	struct connection *connection;
+	__u32 start, end;
+	__u8 configured;
+	bool is_late;
 
+	if (!is_asked_for(&hook, &configured) || !look(&hook))
+		return 0;
+	hook.now = compat_tcp_now(hook.tp, has_tp(&hook));
+	start = of_segment(&hook, segment, seq);
+	end = of_segment(&hook, segment, end_seq) - has_fin(&hook, skb);
 	connection = find(&hook);
-	if (!connection && end != start) {
-		__u32 received = BPF_CORE_READ(tp, rcv_nxt);
+	if (!connection) {
+		__u32 received = of_tcp(&hook, rcv_nxt);
 
+		if (end == start)
+			return 0;
 		/* a server answers what came with the SYN */
-		if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_SYN_RECV)
-			received -= came_early(tp);
-		connection = begin(&hook, ROLE_UNKNOWN, received, start);
+		if (compat_read(is_typed, sk, __sk_common.skc_state) == TCP_SYN_RECV)
+			received -= came_early(&hook);
+		connection = begin(&hook, ROLE_UNKNOWN, configured, received, start);
 	}
 	if (!connection)
 		return 0;
 	catch_up_received(&hook, connection);
+	is_late = after(start, connection->sent) && !is_answering(connection);
 	on_send(&hook, connection, end);
+	connection->late |= is_late;
 	return 0;
 }
 
 /* tcp_ack(): a segment that acknowledges something has come, snd_una has not moved. */
 static __always_inline int acknowledge(struct sock *sk, const struct sk_buff *skb, bool is_typed)
 {
-	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed, .now = compat_tcp_now((const void *)sk) };
+	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed };
 	struct connection *connection;
+	__u8 configured;
 
+	if (!is_asked_for(&hook, &configured))
+		return 0;
 	connection = find(&hook);
-	if (connection)
-		segment_acknowledges(&hook, connection, segment_of(skb));
+	if (!connection || !look(&hook))
+		return 0;
+	hook.now = compat_tcp_now(hook.tp, has_tp(&hook));
+	segment_acknowledges(&hook, connection, segment_of(skb));
 	return 0;
 }
 
 static __always_inline void close_sock(const struct hook *hook, struct connection *connection)
 {
-	const struct tcp_sock *tp = (const void *)hook->sk;
-	__u32 written = BPF_CORE_READ(tp, write_seq) - connection->sent_fin;
+	__u32 written = of_tcp(hook, write_seq) - connection->sent_fin, received;
 
-	catch_up_sent(hook, connection);
-	on_ack(hook, connection, BPF_CORE_READ(tp, snd_una));
-	count_received(connection, BPF_CORE_READ(tp, rcv_nxt) - compat_sock_is_done(hook->sk));
+	catch_up_sent(hook, connection, of_tcp(hook, snd_nxt));
+	on_ack(hook, connection, of_tcp(hook, snd_una));
+	received = connection->received;
+	count_received(connection, of_tcp(hook, rcv_nxt) - compat_sock_is_done(hook->sk, hook->is_typed));
+	if (connection->received != received && !hook->exchange) {
+		connection->late = 1;
+		/* it is a response */
+		if (connection->role == ROLE_CLIENT && connection->phase == PHASE_REQUEST) {
+			connection->phase = PHASE_RESPONSE;
+			connection->response_start_ns = hook->now;
+			connection->response_end_ns = hook->now;
+		}
+	}
 	on_close(hook, connection, after(written, connection->sent) ? written - connection->sent : 0);
 	forget(hook);
 }
@@ -218,12 +286,13 @@ static __always_inline int change_state(struct sock *sk, int from, int to, bool 
 	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed, .now = bpf_ktime_get_ns() };
 	struct connection *connection;
 
-	if (compat_sock_protocol(sk) != IPPROTO_TCP)
+	if (compat_sock_protocol(sk) != IPPROTO_TCP || !look(&hook))
 		return 0;
 	if (to == TCP_ESTABLISHED) {
 		establish(&hook, from == TCP_SYN_SENT);
 		return 0;
 	}
+	/* not by its ports: those of a socket that closes may be gone */
 	connection = find(&hook);
 	if (!connection)
 		return 0;
@@ -239,14 +308,17 @@ static __always_inline int read(struct sock *sk, bool is_typed)
 {
 	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed };
 	struct connection *connection;
+	__u8 configured;
 
+	if (!is_asked_for(&hook, &configured))
+		return 0;
 	connection = find(&hook);
 	if (!connection || connection->pid)
 		return 0;
 	connection->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(connection->comm, sizeof(connection->comm));
 	if (!connection->identified)
-		identify(connection, sk);
+		identify(connection, owner_of(sk));
 	return 0;
 }
 

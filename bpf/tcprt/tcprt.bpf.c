@@ -148,7 +148,7 @@ static __always_inline int destroy(struct sock *sk, bool with_payload)
 	struct connection *connection;
 
 	connection = find(&hook);
-	if (!connection)
+	if (!connection || !look(&hook))
 		return 0;
 	if (with_payload)
 		hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);

@@ -62,6 +62,7 @@ struct tcprt_event {
 	/*
 	 * The connection is older than its observation. Its first task may have begun before, tasks count from there,
 	 * as do the connection's bytes and retransmissions, and which side is the server's is a guess.
+	 * Or, of a task, the kernel has left out a program's call, and a time is later than what it is of.
 	 */
 	bool joined : 1;
 	/* The socket's control group: its id, the inode number of its folder; 0 where it has none, or is not known. */

@@ -10,6 +10,7 @@
 //! (`BPF_F_MMAPABLE`: 5.5, fc9702273e2e ("bpf: Add mmap() support for BPF_MAP_TYPE_ARRAY")).
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::os::fd::AsFd;
@@ -138,27 +139,34 @@ impl Log {
         let Some(last) = self.last()? else { return Ok(0) };
         // What happened before `last` is in the rings by now, for `last` was there before these heads are read. What is later may
         // lack what another processor wrote before it.
-        let ends = self.nexts()?;
-        let mut rings = Vec::with_capacity(ends.len());
-        let mut queue = BinaryHeap::with_capacity(ends.len());
-        for (processor, end) in ends.into_iter().enumerate() {
-            let mut ring = Ring { place: self.places[processor], end, slot: vec![0; self.size], look: None, lost: 0 };
-            queue.extend(ring.advance(&self.slots, false).map(|time| Reverse((time, processor))));
+        let (mut rings, mut queue) = (Vec::new(), BinaryHeap::new());
+        for (processor, place) in self.places.iter().enumerate() {
+            let end = self.next(processor)?;
+            if end == place.next {
+                continue;
+            }
+            let mut ring = Ring { processor, place: *place, end, slot: vec![0; self.size], look: None, lost: 0 };
+            queue.extend(ring.advance(&self.slots, false).map(|time| Reverse((time, rings.len()))));
             rings.push(ring);
         }
         let mut heard = 0;
-        while let Some(Reverse((time, processor))) = queue.pop() {
+        while let Some(mut first) = queue.peek_mut() {
+            let Reverse((time, which)) = *first;
             if time > last {
                 break;
             }
-            let ring = &mut rings[processor];
+            let ring: &mut Ring<'_> = &mut rings[which];
             hear(&ring.slot[BEGIN..]);
             heard += 1;
-            queue.extend(ring.advance(&self.slots, true).map(|time| Reverse((time, processor))));
+            match ring.advance(&self.slots, true) {
+                Some(time) => *first = Reverse((time, which)),
+                None => drop(PeekMut::pop(first)),
+            }
         }
-        for (processor, ring) in rings.into_iter().enumerate() {
-            self.places[processor] = ring.place;
-            self.lost += ring.lost;
+        let read: Vec<_> = rings.into_iter().map(|ring| (ring.processor, ring.place, ring.lost)).collect();
+        for (processor, place, lost) in read {
+            self.places[processor] = place;
+            self.lost += lost;
         }
         Ok(heard)
     }
@@ -167,7 +175,8 @@ impl Log {
     fn last(&self) -> io::Result<Option<u64>> {
         let mut last = None;
         let mut slot = vec![0; self.size];
-        for (place, next) in self.places.iter().zip(self.nexts()?) {
+        for (processor, place) in self.places.iter().enumerate() {
+            let next = self.next(processor)?;
             if next <= place.next {
                 continue;
             }
@@ -179,9 +188,12 @@ impl Log {
         Ok(last)
     }
 
-    /// How many events each processor has begun.
-    fn nexts(&self) -> io::Result<Vec<u64>> {
-        (0..self.places.len()).map(|processor| Ok(self.head(processor as u32)?[NEXT])).collect()
+    /// How many events a processor has begun.
+    fn next(&self, processor: usize) -> io::Result<u64> {
+        let Some(window) = &self.shown else { return Ok(self.head(processor as u32)?[NEXT]) };
+        let mut next = [0];
+        window.words(processor * HEAD + NEXT * 8, &mut next);
+        Ok(next[0])
     }
 
     /// Events that each processor's ring has room for.
@@ -199,7 +211,7 @@ impl Log {
     /// # Errors
     /// The heads cannot be read.
     pub fn written(&self) -> io::Result<u64> {
-        Ok(self.nexts()?.into_iter().sum())
+        (0..self.places.len()).map(|processor| self.next(processor)).sum()
     }
 
     fn head(&self, processor: u32) -> io::Result<[u64; HEAD / 8]> {
@@ -218,6 +230,7 @@ impl Log {
 
 /// A processor's ring, while it is read.
 struct Ring<'m> {
+    processor: usize,
     place: Place,
     /// Behind its last event.
     end: u64,

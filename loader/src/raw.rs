@@ -85,10 +85,13 @@ impl Window {
 
     /// Copies bytes, whole words, from `at` on.
     pub(crate) fn bytes(&self, at: usize, bytes: &mut [u8]) {
+        assert!(at.is_multiple_of(8) && at + bytes.len() <= self.map.len(), "inside of the window");
         for (index, bytes) in bytes.chunks_exact_mut(8).enumerate() {
-            let mut word = [0];
-            self.words(at + index * 8, &mut word);
-            bytes.copy_from_slice(&word[0].to_ne_bytes());
+            // SAFETY: as above.
+            let place = unsafe { self.map.as_ptr().add(at + index * 8).cast::<AtomicU64>() };
+            // SAFETY: as above.
+            let word = unsafe { &*place }.load(Ordering::Acquire);
+            bytes.copy_from_slice(&word.to_ne_bytes());
         }
     }
 }

@@ -189,14 +189,16 @@ fn check_json(program: &PathBuf, flags: &[&str], listener: &TcpListener, port: u
     assert!(lost.iter().all(|line| line.contains(" 0 ") || line.contains("nothing")), "{lost:?}");
 }
 
-/// Holds process times against the handler's own: never less than it sleeps, and at the median near to its own clock.
+/// Holds process times against the handler's own: never less than it sleeps, and at the median near to its own clock. Where the kernel
+/// has left out a call of a program, which is seen in an emulator, the record says that a time is later than it was.
 fn check_times(whose: &str, records: &[&Value], served: &[Duration]) {
     let mut beyond = Vec::new();
     for (record, own) in records.iter().zip(served) {
         let process = Duration::from_micros(record["process_us"].as_u64().unwrap());
         // an emulated machine stands still while its host does other work
         let is_near = process < *own + 10 * NEAR || is_emulated();
-        assert!(process >= SERVICE && is_near, "{process:?}, {own:?} by the handler: {record}");
+        let is_late = record["joined"] == true && is_emulated();
+        assert!((process >= SERVICE || is_late) && is_near, "{process:?}, {own:?} by the handler: {record}");
         beyond.push(process.saturating_sub(*own));
     }
     eprintln!("tcprt: {whose} process times, more than the handler's own: {beyond:?}");

@@ -1,7 +1,7 @@
 //! `struct tcprt_event` of `bpf/tcprt/tcprt.h`.
 
-use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// What an event tells: the letters of the vendor's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +78,8 @@ pub struct Event {
     pub peer: SocketAddr,
     /// Part of the task came out of order.
     pub reordered: bool,
-    /// The connection is older than its observation: its first task may be cut off, and its side is a guess.
+    /// The connection is older than its observation: its first task may be cut off, and its side is a guess. Or, of a task, the kernel
+    /// has left out a program's call, and a time is later than it was.
     pub joined: bool,
     /// The socket's control group: its id, the inode number of its folder; 0 where it has none, or is not known.
     pub cgroup: u64,
@@ -116,7 +117,26 @@ pub struct Text<const N: usize>(pub [u8; N]);
 impl<const N: usize> Text<N> {
     /// The bytes before the first zero.
     pub fn bytes(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+        let length = self.0.iter().position(|&byte| byte == 0).unwrap_or(N);
+        &self.0[..length]
+    }
+
+    /// Makes `out` what is shown of it: what is no UTF-8, and what would move a terminal's cursor, as U+FFFD.
+    pub(crate) fn show(&self, out: &mut String) {
+        let bytes = self.bytes();
+        // without a branch for each
+        let is_plain = self.0.iter().fold(true, |plain, byte| plain & matches!(byte, 0 | b' '..=b'~'));
+        if is_plain && out.as_bytes() == bytes {
+            return;
+        }
+        out.clear();
+        match std::str::from_utf8(bytes) {
+            Ok(text) if is_plain => out.push_str(text),
+            _ => {
+                let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+                out.extend(String::from_utf8_lossy(bytes).chars().map(shown));
+            }
+        }
     }
 }
 
@@ -129,8 +149,9 @@ impl<const N: usize> Default for Text<N> {
 /// What is no UTF-8, and what would move a terminal's cursor, is shown as U+FFFD.
 impl<const N: usize> fmt::Display for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = String::from_utf8_lossy(self.bytes());
-        text.chars().try_for_each(|c| f.write_char(if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }))
+        let mut text = String::new();
+        self.show(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -175,8 +196,12 @@ impl Event {
         let u32 = |at| u32::from_ne_bytes(field(bytes, at));
         let u64 = |at| u64::from_ne_bytes(field(bytes, at));
         let end = |address, port| {
-            let address = Ipv6Addr::from(field::<16>(bytes, address));
-            SocketAddr::new(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4), u16(port))
+            let is_mapped = u64(address) == 0 && field(bytes, address + 8) == [0, 0, 0xff, 0xff];
+            let address = match is_mapped {
+                true => IpAddr::from(field::<4>(bytes, address + 12)),
+                false => IpAddr::from(field::<16>(bytes, address)),
+            };
+            SocketAddr::new(address, u16(port))
         };
         Ok(Event {
             kind: Kind::of(letter).ok_or(ParseError::Kind { found: letter })?,
@@ -243,9 +268,9 @@ pub(crate) const REQUEST: usize = 148;
 
 /// The request's bytes that are filled.
 fn request(bytes: &[u8; Event::SIZE]) -> Text<92> {
-    let length = usize::from(field::<1>(bytes, REQUEST_LENGTH)[0]);
-    let mut request = field::<92>(bytes, REQUEST);
-    request.iter_mut().skip(length).for_each(|byte| *byte = 0);
+    let mut request = [0; 92];
+    let length = usize::from(bytes[REQUEST_LENGTH]).min(request.len());
+    request[..length].copy_from_slice(&bytes[REQUEST..REQUEST + length]);
     Text(request)
 }
 
@@ -258,6 +283,8 @@ fn field<const N: usize>(bytes: &[u8; Event::SIZE], at: usize) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     /// The vendor's sample: 690 bytes sent, 3303 us, smallest round trip 2240 us, task 10, 24 us of service.
@@ -307,6 +334,30 @@ mod tests {
             ("nginx".into(), "GET /a HTTP/1.1\u{fffd}".into())
         );
         assert_eq!(event.protocol, Protocol::Http);
+    }
+
+    #[test]
+    fn ipv4_is_what_is_mapped() {
+        for text in ["::ffff:10.0.0.1", "::10.0.0.1", "::fffe:10.0.0.1", "1::ffff:10.0.0.1", "::"] {
+            let address: Ipv6Addr = text.parse().unwrap();
+            let mut bytes = sample(b'R');
+            bytes[LOCAL..][..16].copy_from_slice(&address.octets());
+            let expected = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+            assert_eq!(Event::parse(&bytes).unwrap().local, SocketAddr::new(expected, 80));
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_whatever_was_there() {
+        for (name, expected) in [(&b"nginx\0older\x01"[..], "nginx"), (b"a\x1b[2J", "a\u{fffd}[2J"), (b"", "")] {
+            let mut text = Text([0; 16]);
+            text.0[..name.len()].copy_from_slice(name);
+            for before in ["", expected, "nginx", "redis-server"] {
+                let mut out = before.to_owned();
+                text.show(&mut out);
+                assert_eq!(out, expected);
+            }
+        }
     }
 
     #[test]

@@ -31,7 +31,11 @@ fn bounds(bucket: usize) -> (u64, u64) {
 impl Histogram {
     /// Counts a value.
     pub fn add(&mut self, value: u64) {
-        self.add_to(bucket(value), 1);
+        let bucket = bucket(value);
+        match self.counts.get_mut(bucket.wrapping_sub(self.first)) {
+            Some(count) => *count = count.saturating_add(1),
+            None => self.add_to(bucket, 1),
+        }
         self.count = self.count.saturating_add(1);
         self.sum = self.sum.saturating_add(value);
         self.max = self.max.max(value);

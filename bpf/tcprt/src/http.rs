@@ -1,5 +1,7 @@
 //! What an HTTP/1 request line and status say, as far as they were kept.
 
+use crate::write::{self, Writer};
+
 /// A request of HTTP/1 and the answer's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Http {
@@ -16,6 +18,9 @@ pub struct Http {
 impl Http {
     /// Of the first bytes of a request, and the answer's status, 0 where there is none. `None` where neither is there.
     pub fn of(request: &[u8], status: u16) -> Option<Http> {
+        if request.is_empty() && status == 0 {
+            return None;
+        }
         let line = request.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
         let mut words = line.splitn(3, |&byte| byte == b' ');
         let method = words.next().unwrap_or_default();
@@ -34,17 +39,25 @@ impl Http {
 
     /// `GET /path 200`, without what is not known, and without what would move a terminal's cursor.
     pub fn line(&self) -> String {
-        let mut words = Vec::new();
+        write::text(|w| self.write_line(w))
+    }
+
+    /// Appends what [`line`](Http::line) gives.
+    pub(crate) fn write_line(&self, w: &mut Writer<'_>) {
         if !self.method.is_empty() {
-            words.push(self.method.clone());
-            let dots = if self.cut { "…" } else { "" };
-            let path: String = self.path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            words.push(format!("{path}{dots}"));
+            w.text(&self.method);
+            w.letter(' ');
+            w.shown(&self.path);
+            if self.cut {
+                w.text("…");
+            }
         }
         if self.status > 0 {
-            words.push(self.status.to_string());
+            if !self.method.is_empty() {
+                w.letter(' ');
+            }
+            w.number(self.status.into());
         }
-        words.join(" ")
     }
 }
 

@@ -17,14 +17,16 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::http::Http;
 use crate::log::Malformed;
 use crate::record::{Container, Owner, Record};
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, containers};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 struct Line<'r> {
     kind: char,
     start_us: u64,
@@ -52,81 +54,150 @@ struct Line<'r> {
     task: u32,
     #[serde(default)]
     mss: u32,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     reordered: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     joined: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     pid: u32,
-    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "str::is_empty"))]
     process: Cow<'r, str>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     cgroup: u64,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     netns: u32,
-    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "str::is_empty"))]
     container: Cow<'r, str>,
-    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "str::is_empty"))]
     runtime: Cow<'r, str>,
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pod: Option<Cow<'r, str>>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     protocol: Protocol,
-    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "str::is_empty"))]
     method: Cow<'r, str>,
-    #[serde(default, borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(default, borrow)]
+    #[cfg_attr(test, serde(skip_serializing_if = "str::is_empty"))]
     path: Cow<'r, str>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     path_cut: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "is_default"))]
     status: u16,
 }
 
+#[cfg(test)]
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 /// The record as one line, without its end of line.
 pub fn line(record: &Record) -> String {
-    // numbers and strings: none of it can fail
-    serde_json::to_string(&of(record)).unwrap_or_default()
+    write::text(|w| write_line(w, record))
 }
 
-fn of(record: &Record) -> Line<'_> {
-    let owner = &record.owner;
-    let container = owner.container.as_deref();
-    let http = record.http.as_ref();
-    Line {
-        kind: record.kind.letter(),
-        start_us: record.start_us,
-        local: record.local,
-        peer: record.peer,
-        total_us: record.total_us,
-        upload_us: record.upload_us(),
-        process_us: record.process_us(),
-        download_us: record.download_us(),
-        sent_bytes: record.sent_bytes,
-        received_bytes: record.received_bytes,
-        unacknowledged_bytes: record.unacknowledged_bytes,
-        min_rtt_us: record.min_rtt_us,
-        retransmissions: record.retransmissions,
-        task: record.task,
-        mss: record.mss,
-        reordered: record.reordered,
-        joined: record.joined,
-        pid: owner.pid,
-        process: owner.process.as_str().into(),
-        cgroup: owner.cgroup,
-        netns: owner.netns,
-        container: container.map_or("", |container| &container.id).into(),
-        runtime: container.map_or("", |container| container.runtime).into(),
-        pod: container.and_then(|container| container.pod.as_deref()).map(Cow::Borrowed),
-        protocol: record.protocol,
-        method: http.map_or("", |http| &http.method).into(),
-        path: http.map_or("", |http| &http.path).into(),
-        path_cut: http.is_some_and(|http| http.cut),
-        status: http.map_or(0, |http| http.status),
+/// Appends such a line, as UTF-8.
+pub fn append(record: &Record, out: &mut Vec<u8>) {
+    write_line(&mut Writer::new(out), record);
+}
+
+fn write_line(w: &mut Writer<'_>, record: &Record) {
+    w.text("{\"kind\":\"");
+    w.letter(record.kind.letter());
+    w.text("\",\"start_us\":");
+    w.number(record.start_us);
+    w.text(",\"local\":\"");
+    w.address(&record.local);
+    w.text("\",\"peer\":\"");
+    w.address(&record.peer);
+    w.letter('"');
+    number(w, ",\"total_us\":", record.total_us);
+    number(w, ",\"upload_us\":", record.upload_us());
+    number(w, ",\"process_us\":", record.process_us());
+    number(w, ",\"download_us\":", record.download_us());
+    number(w, ",\"sent_bytes\":", record.sent_bytes);
+    number(w, ",\"received_bytes\":", record.received_bytes);
+    number(w, ",\"unacknowledged_bytes\":", record.unacknowledged_bytes);
+    number(w, ",\"min_rtt_us\":", record.min_rtt_us.into());
+    number(w, ",\"retransmissions\":", record.retransmissions.into());
+    number(w, ",\"task\":", record.task.into());
+    number(w, ",\"mss\":", record.mss.into());
+    if record.reordered {
+        w.text(",\"reordered\":true");
     }
+    if record.joined {
+        w.text(",\"joined\":true");
+    }
+    let owner = &record.owner;
+    known(w, ",\"pid\":", owner.pid.into());
+    string(w, ",\"process\":", &owner.process);
+    known(w, ",\"cgroup\":", owner.cgroup);
+    known(w, ",\"netns\":", owner.netns.into());
+    if let Some(container) = owner.container.as_deref() {
+        string(w, ",\"container\":", &container.id);
+        string(w, ",\"runtime\":", container.runtime);
+        if let Some(pod) = &container.pod {
+            quoted(w, ",\"pod\":", pod);
+        }
+    }
+    match record.protocol {
+        Protocol::Any => {}
+        Protocol::Http => w.text(",\"protocol\":\"http\""),
+        Protocol::Tls => w.text(",\"protocol\":\"tls\""),
+    }
+    if let Some(http) = &record.http {
+        string(w, ",\"method\":", &http.method);
+        string(w, ",\"path\":", &http.path);
+        if http.cut {
+            w.text(",\"path_cut\":true");
+        }
+        known(w, ",\"status\":", http.status.into());
+    }
+    w.letter('}');
+}
+
+#[inline]
+fn number(w: &mut Writer<'_>, name: &str, value: u64) {
+    w.text(name);
+    w.number(value);
+}
+
+/// What is 0 is not known.
+#[inline]
+fn known(w: &mut Writer<'_>, name: &str, value: u64) {
+    if value > 0 {
+        number(w, name, value);
+    }
+}
+
+/// What is empty is not known.
+fn string(w: &mut Writer<'_>, name: &str, value: &str) {
+    if !value.is_empty() {
+        quoted(w, name, value);
+    }
+}
+
+fn quoted(w: &mut Writer<'_>, name: &str, value: &str) {
+    w.text(name);
+    if value.bytes().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\')) {
+        // a string: it cannot fail
+        return w.text(&serde_json::to_string(value).unwrap_or_default());
+    }
+    w.letter('"');
+    w.text(value);
+    w.letter('"');
 }
 
 /// Reads a line. Members that are not known are passed over, so that a log of a later version can be read.
@@ -201,6 +272,60 @@ mod tests {
         }
     }
 
+    fn of(record: &Record) -> Line<'_> {
+        let owner = &record.owner;
+        let container = owner.container.as_deref();
+        let http = record.http.as_ref();
+        Line {
+            kind: record.kind.letter(),
+            start_us: record.start_us,
+            local: record.local,
+            peer: record.peer,
+            total_us: record.total_us,
+            upload_us: record.upload_us(),
+            process_us: record.process_us(),
+            download_us: record.download_us(),
+            sent_bytes: record.sent_bytes,
+            received_bytes: record.received_bytes,
+            unacknowledged_bytes: record.unacknowledged_bytes,
+            min_rtt_us: record.min_rtt_us,
+            retransmissions: record.retransmissions,
+            task: record.task,
+            mss: record.mss,
+            reordered: record.reordered,
+            joined: record.joined,
+            pid: owner.pid,
+            process: owner.process.as_str().into(),
+            cgroup: owner.cgroup,
+            netns: owner.netns,
+            container: container.map_or("", |container| &container.id).into(),
+            runtime: container.map_or("", |container| container.runtime).into(),
+            pod: container.and_then(|container| container.pod.as_deref()).map(Cow::Borrowed),
+            protocol: record.protocol,
+            method: http.map_or("", |http| &http.method).into(),
+            path: http.map_or("", |http| &http.path).into(),
+            path_cut: http.is_some_and(|http| http.cut),
+            status: http.map_or(0, |http| http.status),
+        }
+    }
+
+    #[track_caller]
+    fn check_by_serde(record: &Record) {
+        assert_eq!(line(record), serde_json::to_string(&of(record)).unwrap());
+    }
+
+    #[test]
+    fn a_line_is_as_serde_has_it() {
+        check_by_serde(&sample());
+        check_by_serde(&Record { joined: true, protocol: Protocol::Tls, http: Some(Http::default()), ..owned() });
+        let strange = "a\"\\\u{8}\u{c}\n\r\t\u{1f}\u{7f}\u{9b}ä/".to_owned();
+        let http = Http { method: strange.clone(), path: strange.repeat(30), cut: true, status: 999 };
+        let container = Container { id: strange.clone(), runtime: "", pod: Some(strange.clone()) };
+        let container = Some(Arc::new(container));
+        let owner = Owner { pid: u32::MAX, process: strange, cgroup: u64::MAX, netns: u32::MAX, container };
+        check_by_serde(&Record { owner, http: Some(http), ..sample() });
+    }
+
     #[test]
     fn a_line_has_what_is_known() {
         let text = line(&sample());
@@ -244,6 +369,11 @@ mod tests {
                 record
             };
             prop_assert_eq!(parse(&line(&record)), Ok(record));
+        }
+
+        #[test]
+        fn any_record_is_as_serde_has_it(record in records()) {
+            prop_assert_eq!(line(&record), serde_json::to_string(&of(&record)).unwrap());
         }
 
         #[test]

@@ -44,6 +44,7 @@ pub mod text;
 pub mod top;
 pub mod units;
 pub mod v6;
+mod write;
 
 pub use config::{Config, ConfigError, Mode, RANGES};
 pub use event::{Event, Kind, ParseError, Protocol, Text};

@@ -40,7 +40,7 @@ pub struct Record {
     pub mss: u32,
     /// Part of the task came out of order.
     pub reordered: bool,
-    /// The connection is older than its observation.
+    /// The connection is older than its observation; or a time of the task is later than it was, as [`Event::joined`] has it.
     pub joined: bool,
     /// Who it was.
     pub owner: Owner,
@@ -114,33 +114,47 @@ pub struct Port {
 impl Record {
     /// A record of an event. `epoch_ns` is what the wall clock shows at the event's clock's 0, nanoseconds since 1970.
     pub fn of(event: &Event, epoch_ns: u64) -> Record {
-        Record {
+        let mut record = Record {
             kind: event.kind,
-            start_us: epoch_ns.saturating_add(event.start_ns) / 1000,
+            start_us: 0,
             local: event.local,
             peer: event.peer,
-            total_us: event.total_us,
-            receive_us: event.receive_us,
-            service_us: event.service_us,
-            sent_bytes: event.sent_bytes,
-            received_bytes: event.received_bytes,
-            unacknowledged_bytes: event.unacknowledged_bytes,
-            min_rtt_us: event.min_rtt_us,
-            retransmissions: event.retransmissions,
-            task: event.task,
-            mss: event.mss,
-            reordered: event.reordered,
-            joined: event.joined,
-            owner: Owner {
-                pid: event.pid,
-                process: event.comm.to_string(),
-                cgroup: event.cgroup,
-                netns: event.netns,
-                container: None,
-            },
-            http: Http::of(event.request.bytes(), event.status),
-            protocol: event.protocol,
-        }
+            total_us: 0,
+            receive_us: 0,
+            service_us: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            unacknowledged_bytes: 0,
+            min_rtt_us: 0,
+            retransmissions: 0,
+            task: 0,
+            mss: 0,
+            reordered: false,
+            joined: false,
+            owner: Owner::default(),
+            http: None,
+            protocol: Protocol::Any,
+        };
+        record.become_of(event, epoch_ns);
+        record
+    }
+
+    /// Becomes the record of another event, as [`of`](Record::of) gives it, without memory of its own for it as a rule.
+    pub fn become_of(&mut self, event: &Event, epoch_ns: u64) {
+        self.kind = event.kind;
+        self.start_us = epoch_ns.saturating_add(event.start_ns) / 1000;
+        (self.local, self.peer) = (event.local, event.peer);
+        (self.total_us, self.receive_us, self.service_us) = (event.total_us, event.receive_us, event.service_us);
+        (self.sent_bytes, self.received_bytes) = (event.sent_bytes, event.received_bytes);
+        self.unacknowledged_bytes = event.unacknowledged_bytes;
+        (self.min_rtt_us, self.retransmissions) = (event.min_rtt_us, event.retransmissions);
+        (self.task, self.mss) = (event.task, event.mss);
+        (self.reordered, self.joined) = (event.reordered, event.joined);
+        (self.owner.pid, self.owner.cgroup, self.owner.netns) = (event.pid, event.cgroup, event.netns);
+        event.comm.show(&mut self.owner.process);
+        self.owner.container = None;
+        self.http = Http::of(event.request.bytes(), event.status);
+        self.protocol = event.protocol;
     }
 
     /// The server's port.
@@ -274,7 +288,13 @@ pub(crate) mod tests {
         bytes[crate::event::STATUS..][..2].copy_from_slice(&404u16.to_ne_bytes());
         let record = Record::of(&Event::parse(&bytes).unwrap(), 1_700_000_000_000_000_000);
         assert_eq!((record.start_us, record.owner.process.as_str()), (1_700_000_001_000_002, "nginx"));
-        assert_eq!(record.http.unwrap().line(), "404");
+        assert_eq!(record.http.as_ref().unwrap().line(), "404");
+        // what another was leaves nothing
+        let mut other = sample();
+        other.owner.process = "another".to_owned();
+        other.owner.container = Some(Arc::default());
+        other.become_of(&Event::parse(&bytes).unwrap(), 1_700_000_000_000_000_000);
+        assert_eq!(other, record);
     }
 
     #[test]

@@ -5,11 +5,8 @@
 //! 22:13:21.000 R    10.0.0.1:80 <- 10.0.0.2:40000 nginx  3.30ms    15us    24us  3.26ms  2.24ms    690    120    2  GET /a 200
 //! ```
 
-use std::borrow::Cow;
-use std::fmt::Write;
-
-use crate::record::{Port, Record, Side};
-use crate::units::Micros;
+use crate::record::{Container, Port, Record, Side};
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, units};
 
 /// Widths of the columns, which grow with what is in them.
@@ -36,95 +33,112 @@ impl Table {
 
     /// A line without its end. Whoever asked stands at the arrow's foot.
     pub fn line(&mut self, record: &Record) -> String {
-        let mut line = String::new();
-        self.write(record, &mut line);
-        line
+        write::text(|w| self.write_line(w, record))
     }
 
-    /// Appends such a line.
-    pub fn write(&mut self, record: &Record, out: &mut String) {
-        // a text takes whatever is written
-        let _ = self.try_write(record, out);
+    /// Appends such a line, as UTF-8.
+    pub fn append(&mut self, record: &Record, out: &mut Vec<u8>) {
+        self.write_line(&mut Writer::new(out), record);
     }
 
-    fn try_write(&mut self, record: &Record, out: &mut String) -> std::fmt::Result {
-        let (local, peer) = (record.local.to_string(), record.peer.to_string());
-        let owner = owner(record);
-        self.local = self.local.max(local.len());
-        self.peer = self.peer.max(peer.len());
-        self.process = self.process.max(owner.chars().count().min(30));
-        let arrow = if record.port().side == Side::Client { "->" } else { "<-" };
-        let Table { local: for_local, peer: for_peer, process } = self;
-        let (time, letter) = (units::time_of_day(record.start_us), record.kind.letter());
-        let joined = if record.joined { '+' } else { ' ' };
-        write!(out, "{time} {letter}{joined}   {local:for_local$} {arrow} {peer:for_peer$} {owner:process$} ")?;
-        write!(out, "{:>7}", Micros(record.total_us))?;
+    fn write_line(&mut self, w: &mut Writer<'_>, record: &Record) {
+        units::write_time_of_day(w, record.start_us);
+        w.letter(' ');
+        w.letter(record.kind.letter());
+        w.text(if record.joined { "+   " } else { "    " });
+        self.local = self.local.max(w.left(self.local, |w| w.address(&record.local)));
+        w.text(if record.port().side == Side::Client { " -> " } else { " <- " });
+        self.peer = self.peer.max(w.left(self.peer, |w| w.address(&record.peer)));
+        w.letter(' ');
+        let owner = owner(w, record);
+        self.process = self.process.max(owner.min(30));
+        w.blanks(self.process.saturating_sub(owner));
+        w.letter(' ');
+        w.right(7, |w| units::write_micros(w, record.total_us));
         for part in [record.upload_us(), record.process_us(), record.download_us()] {
             if record.kind == Kind::End {
-                out.push_str("       -");
+                w.text("       -");
             } else {
-                write!(out, " {:>7}", Micros(part))?;
+                w.letter(' ');
+                w.right(7, |w| units::write_micros(w, part));
             }
         }
         match record.min_rtt_us {
-            0 => out.push_str("       -"),
-            rtt => write!(out, " {:>7}", Micros(rtt.into()))?,
+            0 => w.text("       -"),
+            rtt => {
+                w.letter(' ');
+                w.right(7, |w| units::write_micros(w, rtt.into()));
+            }
         }
-        let (sent, received) = (units::bytes(record.sent_bytes), units::bytes(record.received_bytes));
-        write!(out, " {sent:>6} {received:>6} {:>4}", record.retransmissions)?;
-        let mut separator = "  ";
-        for note in notes(record) {
-            write!(out, "{separator}{note}")?;
-            separator = ", ";
+        for bytes in [record.sent_bytes, record.received_bytes] {
+            w.letter(' ');
+            w.right(6, |w| units::write_bytes(w, bytes));
         }
-        Ok(())
+        w.letter(' ');
+        w.right(4, |w| w.number(record.retransmissions.into()));
+        notes(w, record);
     }
 }
 
-/// The process, and the container that it is in.
-fn owner(record: &Record) -> Cow<'_, str> {
+/// Appends the process, and the container that it is in; gives how many characters that is.
+fn owner(w: &mut Writer<'_>, record: &Record) -> usize {
     let owner = &record.owner;
-    let process = match owner.process.as_str() {
-        "" if owner.pid > 0 => Cow::Owned(owner.pid.to_string()),
-        process if process.chars().any(char::is_control) => {
-            Cow::Owned(process.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
-        }
-        process => Cow::Borrowed(process),
+    let container = owner.container.as_deref().map(Container::short);
+    let mut characters = match owner.process.as_str() {
+        "" if owner.pid > 0 => w.left(0, |w| w.number(owner.pid.into())),
+        "" if container.is_none() => w.shown("-"),
+        process => w.shown(process),
     };
-    match &owner.container {
-        Some(container) if process.is_empty() => container.short().into(),
-        Some(container) => format!("{process}@{}", container.short()).into(),
-        None if process.is_empty() => "-".into(),
-        None => process,
+    if let Some(container) = container {
+        if characters > 0 {
+            w.letter('@');
+            characters += 1;
+        }
+        w.text(container);
+        characters += container.chars().count();
     }
+    characters
 }
 
-fn notes(record: &Record) -> Vec<String> {
-    let mut notes = Vec::new();
+/// Appends what else there is to say.
+fn notes(w: &mut Writer<'_>, record: &Record) {
+    let mut separator = "  ";
+    let mut note = |write: &dyn Fn(&mut Writer<'_>)| {
+        w.text(separator);
+        write(w);
+        separator = ", ";
+    };
+    let unacknowledged = |w: &mut Writer<'_>| {
+        units::write_bytes(w, record.unacknowledged_bytes);
+        w.text(" not acknowledged");
+    };
     match (&record.http, record.protocol) {
-        (Some(http), _) => notes.push(http.line()),
-        (None, Protocol::Tls) => notes.push("TLS".to_owned()),
+        (Some(http), _) => note(&|w| http.write_line(w)),
+        (None, Protocol::Tls) => note(&|w| w.text("TLS")),
         _ => {}
     }
     match record.kind {
-        Kind::ClosedWhileSending => {
-            notes.push(format!("closed while sending, {} not acknowledged", units::bytes(record.unacknowledged_bytes)));
-        }
-        Kind::ClosedWhileReceiving => notes.push("closed before the answer".to_owned()),
-        Kind::Peer if !record.is_answered() => notes.push("closed before the answer".to_owned()),
+        Kind::ClosedWhileSending => note(&|w| {
+            w.text("closed while sending, ");
+            unacknowledged(w);
+        }),
+        Kind::ClosedWhileReceiving => note(&|w| w.text("closed before the answer")),
+        Kind::Peer if !record.is_answered() => note(&|w| w.text("closed before the answer")),
         Kind::End => {
-            let tasks = if record.task == 1 { "task" } else { "tasks" };
-            notes.push(format!("connection ended after {} {tasks}", record.task));
+            note(&|w| {
+                w.text("connection ended after ");
+                w.number(record.task.into());
+                w.text(if record.task == 1 { " task" } else { " tasks" });
+            });
             if record.unacknowledged_bytes > 0 {
-                notes.push(format!("{} not acknowledged", units::bytes(record.unacknowledged_bytes)));
+                note(&unacknowledged);
             }
         }
         _ => {}
     }
     if record.reordered {
-        notes.push("out of order".to_owned());
+        note(&|w| w.text("out of order"));
     }
-    notes
 }
 
 /// A port and a process, for headings: `:80 server nginx`.
@@ -136,8 +150,8 @@ pub(crate) fn port(port: Port, process: &str) -> String {
 mod tests {
     use super::*;
     use crate::http::Http;
+    use crate::record::Owner;
     use crate::record::tests::sample;
-    use crate::record::{Container, Owner};
     use std::sync::Arc;
 
     #[test]

@@ -1,92 +1,103 @@
 //! Times, bytes and points in time as people read and write them.
 
-use std::fmt::{self, Write};
 use std::time::Duration;
+
+use crate::write::{self, Writer};
 
 /// Microseconds, in three or four digits: `999us`, `1.23ms`, `45.6ms`, `1.23s`, `2m05s`, `3h20m`.
 pub fn micros(micros: u64) -> String {
-    Micros(micros).to_string()
+    write::text(|w| write_micros(w, micros))
 }
 
-/// Shows microseconds as [`micros`] does, without a text of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Micros(pub u64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0;
-        let mut text = Short::default();
-        // what would be rounded to 1000 is of the next unit
-        match micros {
-            0..1000 => write!(text, "{micros}us")?,
-            1000..999_500 => text.three_digits(micros, 1000, "ms")?,
-            999_500..60_000_000 => text.three_digits(micros, 1_000_000, "s")?,
-            _ => {
-                let seconds = micros / 1_000_000;
-                match seconds / 60 {
-                    minutes @ 0..60 => write!(text, "{minutes}m{:02}s", seconds % 60)?,
-                    minutes => write!(text, "{}h{:02}m", minutes / 60, minutes % 60)?,
-                }
-            }
+/// Appends what [`micros`] gives.
+pub(crate) fn write_micros(w: &mut Writer<'_>, micros: u64) {
+    // what would be rounded to 1000 is of the next unit
+    match micros {
+        0..1000 => {
+            w.number(micros);
+            w.text("us");
         }
-        f.pad(text.shown())
-    }
-}
-
-/// A text of a few letters.
-#[derive(Default)]
-struct Short {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl Short {
-    fn three_digits(&mut self, value: u64, unit: u64, name: &str) -> fmt::Result {
-        let hundredths = (value * 100 + unit / 2) / unit;
-        match hundredths {
-            0..1000 => write!(self, "{}.{:02}{name}", hundredths / 100, hundredths % 100),
-            _ => {
-                let tenths = (value * 10 + unit / 2) / unit;
-                match tenths {
-                    0..1000 => write!(self, "{}.{}{name}", tenths / 10, tenths % 10),
-                    _ => write!(self, "{}{name}", (value + unit / 2) / unit),
-                }
-            }
+        1000..999_500 => three_digits(w, micros, 1000, "ms"),
+        999_500..60_000_000 => three_digits(w, micros, 1_000_000, "s"),
+        _ => {
+            let seconds = micros / 1_000_000;
+            let (minutes, hours) = (seconds / 60, seconds / 3600);
+            let (whole, unit, part, of_it) =
+                if hours == 0 { (minutes, 'm', seconds, 's') } else { (hours, 'h', minutes, 'm') };
+            w.number(whole);
+            w.letter(unit);
+            w.two_digits(part % 60);
+            w.letter(of_it);
         }
     }
-
-    fn shown(&self) -> &str {
-        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-    }
 }
 
-impl fmt::Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length += text.len();
-        Ok(())
+fn three_digits(w: &mut Writer<'_>, value: u64, unit: u64, name: &str) {
+    let hundredths = (value * 100 + unit / 2) / unit;
+    let tenths = (value * 10 + unit / 2) / unit;
+    if hundredths < 1000 {
+        w.number(hundredths / 100);
+        w.letter('.');
+        w.two_digits(hundredths);
+    } else if tenths < 1000 {
+        w.number(tenths / 10);
+        w.letter('.');
+        w.number(tenths % 10);
+    } else {
+        w.number((value + unit / 2) / unit);
     }
+    w.text(name);
 }
 
 /// Bytes, in three or four digits: `999`, `1.5K`, `12M`; units of 1024.
 pub fn bytes(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["", "K", "M", "G", "T"] {
-        let digits = usize::from(!unit.is_empty() && value < 9.95);
-        if value < 999.5 || unit == "T" {
-            return format!("{value:.digits$}{unit}");
-        }
-        value /= 1024.0;
+    write::text(|w| write_bytes(w, bytes))
+}
+
+/// Appends what [`bytes`] gives.
+pub(crate) fn write_bytes(w: &mut Writer<'_>, bytes: u64) {
+    if bytes < 1000 {
+        return w.number(bytes);
     }
-    format!("{bytes}")
+    // What is shown of a unit is rounded, a half to the even one; what would be rounded to 1000 is of the next.
+    let rounded = |value: u128, shift: u32| {
+        let (whole, rest, half) = (value >> shift, value & ((1 << shift) - 1), 1 << (shift - 1));
+        whole + u128::from(rest > half || rest == half && whole % 2 == 1)
+    };
+    let bytes = u128::from(bytes);
+    for (shift, unit) in [(10, 'K'), (20, 'M'), (30, 'G'), (40, 'T')] {
+        // below 9.95
+        if bytes * 100 < 995 << shift {
+            let tenths = rounded(bytes * 10, shift) as u64;
+            w.number(tenths / 10);
+            w.letter('.');
+            w.number(tenths % 10);
+        } else if bytes * 10 < 9995 << shift || unit == 'T' {
+            w.number(rounded(bytes, shift) as u64);
+        } else {
+            continue;
+        }
+        return w.letter(unit);
+    }
 }
 
 /// The time of day in UTC, with milliseconds: `09:14:11.123`.
 pub fn time_of_day(micros_since_1970: u64) -> String {
+    write::text(|w| write_time_of_day(w, micros_since_1970))
+}
+
+/// Appends what [`time_of_day`] gives.
+pub(crate) fn write_time_of_day(w: &mut Writer<'_>, micros_since_1970: u64) {
     let millis = micros_since_1970 / 1000 % 86_400_000;
     let (seconds, millis) = (millis / 1000, millis % 1000);
-    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    w.two_digits(seconds / 3600);
+    w.letter(':');
+    w.two_digits(seconds / 60 % 60);
+    w.letter(':');
+    w.two_digits(seconds % 60);
+    w.letter('.');
+    w.number(millis / 100);
+    w.two_digits(millis);
 }
 
 /// The date and time in UTC, as RFC 3339 has it: `2023-11-14T22:13:21Z`.
@@ -152,7 +163,43 @@ pub fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// By floating point and `core::fmt`.
+    fn bytes_by_fmt(bytes: u64) -> String {
+        let mut value = bytes as f64;
+        for unit in ["", "K", "M", "G"] {
+            let digits = usize::from(!unit.is_empty() && value < 9.95);
+            if value < 999.5 {
+                return format!("{value:.digits$}{unit}");
+            }
+            value /= 1024.0;
+        }
+        let digits = usize::from(value < 9.95);
+        format!("{value:.digits$}T")
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_as_fmt_has_them(value in any::<u64>(), shift in 11u32..64, zeros in 0u32..40) {
+            let value = value >> shift >> zeros.min(63 - shift) << zeros.min(63 - shift);
+            prop_assert_eq!(bytes(value), bytes_by_fmt(value));
+        }
+    }
+
+    #[test]
+    fn halves_of_bytes_go_to_the_even_one() {
+        // multiples of an eighth of a unit, and what is next to them
+        for unit in [1u64 << 10, 1 << 20, 1 << 30, 1 << 40] {
+            for eighths in 1..8200 {
+                for value in [unit / 8 * eighths - 1, unit / 8 * eighths, unit / 8 * eighths + 1] {
+                    assert_eq!(bytes(value), bytes_by_fmt(value), "{value}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn times_have_three_digits() {

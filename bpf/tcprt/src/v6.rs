@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::record::{Owner, Record};
+use crate::write::{self, Writer};
 use crate::{Kind, Protocol, log};
 
 /// Shows a record as a line of the vendor's log, without its end of line.
@@ -23,23 +24,43 @@ pub struct Line<'r>(pub &'r Record);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self.0;
-        let (seconds, micros) = (record.start_us / 1_000_000, record.start_us % 1_000_000);
-        write!(f, "V6 {} {seconds} {micros} {} {} ", record.kind.letter(), record.peer, record.local)?;
-        let Record { total_us, service_us, receive_us, sent_bytes, received_bytes, unacknowledged_bytes, .. } = record;
-        let Record { min_rtt_us, retransmissions, task, mss, .. } = record;
-        let reordered = u8::from(record.reordered);
-        match record.kind {
-            Kind::ClosedWhileReceiving => write!(f, "{task} {total_us} {received_bytes} {reordered} {mss}"),
-            Kind::End => {
-                write!(f, "{task} {sent_bytes} {unacknowledged_bytes} {received_bytes} {retransmissions} {min_rtt_us}")
-            }
-            Kind::Request | Kind::ClosedWhileSending | Kind::Peer => {
-                let eighth =
-                    if record.kind == Kind::ClosedWhileSending { unacknowledged_bytes } else { received_bytes };
-                write!(f, "{sent_bytes} {total_us} {min_rtt_us} {retransmissions} {task} ")?;
-                write!(f, "{service_us} {receive_us} {eighth} {reordered} {mss}")
-            }
+        f.write_str(&write::text(|w| write_line(w, self.0)))
+    }
+}
+
+/// Appends such a line, as UTF-8.
+pub fn append(record: &Record, out: &mut Vec<u8>) {
+    write_line(&mut Writer::new(out), record);
+}
+
+fn write_line(w: &mut Writer<'_>, record: &Record) {
+    w.text("V6 ");
+    w.letter(record.kind.letter());
+    for number in [record.start_us / 1_000_000, record.start_us % 1_000_000] {
+        w.letter(' ');
+        w.number(number);
+    }
+    for address in [&record.peer, &record.local] {
+        w.letter(' ');
+        w.address(address);
+    }
+    let &Record { total_us, service_us, receive_us, sent_bytes, received_bytes, unacknowledged_bytes, .. } = record;
+    let [min_rtt_us, retransmissions, task, mss] =
+        [record.min_rtt_us, record.retransmissions, record.task, record.mss].map(u64::from);
+    let reordered = u64::from(record.reordered);
+    let mut numbers = |numbers: &[u64]| {
+        for &number in numbers {
+            w.letter(' ');
+            w.number(number);
+        }
+    };
+    match record.kind {
+        Kind::ClosedWhileReceiving => numbers(&[task, total_us, received_bytes, reordered, mss]),
+        Kind::End => numbers(&[task, sent_bytes, unacknowledged_bytes, received_bytes, retransmissions, min_rtt_us]),
+        Kind::Request | Kind::ClosedWhileSending | Kind::Peer => {
+            let eighth = if record.kind == Kind::ClosedWhileSending { unacknowledged_bytes } else { received_bytes };
+            numbers(&[sent_bytes, total_us, min_rtt_us, retransmissions, task]);
+            numbers(&[service_us, receive_us, eighth, reordered, mss]);
         }
     }
 }

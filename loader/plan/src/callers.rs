@@ -20,10 +20,15 @@ const PACKETS: &[&str] = &["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "CGROUP_SK
 /// For these: the packet's bytes, the socket's cookie and user.
 const FOR_PACKETS: &[u32] = &[26, 46, 47];
 
+/// For programs that are given the kernel's structures: the socket as one of TCP. Since there is such a helper, Linux 5.9, 478cfbdf5f13
+/// ("bpf: Add bpf_skc_to_{tcp, tcp_timewait, tcp_request}_sock() helpers").
+const FOR_TYPED: &[u32] = &[137];
+
 /// Whether programs of a type (without `BPF_PROG_TYPE_`) are known to be allowed a helper on every kernel that has it.
 pub(crate) fn may_call(prog_type: &str, helper: u32) -> bool {
     EVERYONE.contains(&helper)
         || TRACING.contains(&prog_type) && FOR_TRACING.contains(&helper)
+        || prog_type == "TRACING" && FOR_TYPED.contains(&helper)
         || PACKETS.contains(&prog_type) && FOR_PACKETS.contains(&helper)
 }
 
@@ -40,8 +45,8 @@ mod tests {
 
     #[test]
     fn what_is_in_no_list_is_not_known() {
-        assert!(may_call("XDP", 1) && may_call("KPROBE", 14) && may_call("SCHED_CLS", 26));
-        // bpf_get_current_pid_tgid(), bpf_skb_load_bytes()
-        assert!(!may_call("XDP", 14) && !may_call("KPROBE", 26));
+        assert!(may_call("XDP", 1) && may_call("KPROBE", 14) && may_call("SCHED_CLS", 26) && may_call("TRACING", 137));
+        // bpf_get_current_pid_tgid(), bpf_skb_load_bytes(), bpf_skc_to_tcp_sock()
+        assert!(!may_call("XDP", 14) && !may_call("KPROBE", 26) && !may_call("KPROBE", 137));
     }
 }

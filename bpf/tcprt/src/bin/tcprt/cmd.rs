@@ -7,6 +7,7 @@ mod man;
 mod parse;
 mod teller;
 mod top;
+mod worker;
 
 use std::process::ExitCode;
 

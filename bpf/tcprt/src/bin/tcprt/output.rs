@@ -19,7 +19,7 @@ impl Output {
     /// The file cannot be opened; the error names it.
     pub(crate) fn new(path: Option<&Path>, rotate_size: u64, rotate_keep: u32) -> Result<Output> {
         Ok(match path {
-            None => Output::Stdout(BufWriter::new(io::stdout())),
+            None => Output::Stdout(BufWriter::with_capacity(ROOM, io::stdout())),
             Some(path) => {
                 let rotated = Rotated::open(path, rotate_size, rotate_keep);
                 Output::File(rotated.with_context(|| path.display().to_string())?)
@@ -27,17 +27,17 @@ impl Output {
         })
     }
 
-    /// Writes a line, of which `text` is all but the end.
-    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+    /// Writes a line, with its end.
+    pub(crate) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         match self {
-            Output::Stdout(out) => out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")),
-            Output::File(file) => file.line(text),
+            Output::Stdout(out) => out.write_all(line),
+            Output::File(file) => file.line(line),
         }
     }
 
-    /// Writes whole lines.
+    /// Writes lines, of which the last one may lack its end.
     pub(crate) fn lines(&mut self, text: &str) -> io::Result<()> {
-        text.lines().try_for_each(|line| self.line(line))
+        text.lines().try_for_each(|line| self.line(format!("{line}\n").as_bytes()))
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -51,6 +51,9 @@ impl Output {
         matches!(self, Output::Stdout(_))
     }
 }
+
+/// Bytes that are written at once.
+const ROOM: usize = 64 << 10;
 
 /// A file that becomes FILE.1 when it is large, FILE.1 becomes FILE.2, and so on.
 pub(crate) struct Rotated {
@@ -66,16 +69,15 @@ impl Rotated {
     fn open(path: &Path, most: u64, keep: u32) -> io::Result<Rotated> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let written = file.metadata()?.len();
-        Ok(Rotated { path: path.to_owned(), out: BufWriter::new(file), written, most, keep })
+        Ok(Rotated { path: path.to_owned(), out: BufWriter::with_capacity(ROOM, file), written, most, keep })
     }
 
-    fn line(&mut self, text: &str) -> io::Result<()> {
-        let bytes = text.len() as u64 + 1;
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let bytes = line.len() as u64;
         if self.most > 0 && self.written > 0 && self.written + bytes > self.most {
             self.rotate()?;
         }
-        self.out.write_all(text.as_bytes())?;
-        self.out.write_all(b"\n")?;
+        self.out.write_all(line)?;
         self.written += bytes;
         Ok(())
     }
@@ -131,7 +133,7 @@ mod tests {
         std::fs::write(&path, "older\n").unwrap();
         let mut output = Output::new(Some(&path), 12, 2).unwrap();
         for number in 0..8 {
-            output.line(&format!("line{number}")).unwrap();
+            output.line(format!("line{number}\n").as_bytes()).unwrap();
         }
         output.flush().unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();

@@ -1,12 +1,12 @@
 //! Whose a socket is, beyond what the kernel's side tells: the container by the control group, and of a server that has not read
 //! yet the process that listens.
 
-use std::collections::HashMap;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use tcprt::Record;
 use tcprt::containers;
 use tcprt::record::{Container, Side};
@@ -21,14 +21,14 @@ const BELIEVED: Duration = Duration::from_secs(10);
 const WALK: Duration = Duration::from_secs(1);
 
 /// What was found of a process or port, and when.
-type Known<K, V> = HashMap<K, (Instant, V)>;
+type Known<K, V> = FxHashMap<K, (Instant, V)>;
 
 /// Who knows.
 pub(crate) struct Owners {
     /// The root of the control groups, version 2.
     hierarchy: Option<PathBuf>,
     walked: Option<Instant>,
-    groups: HashMap<u64, Option<Arc<Container>>>,
+    groups: FxHashMap<u64, Option<Arc<Container>>>,
     /// By process: where the control groups that name containers are of version 1.
     processes: Known<u32, Option<Arc<Container>>>,
     listeners: Known<u16, Option<(u32, String)>>,
@@ -36,6 +36,14 @@ pub(crate) struct Owners {
     netns: u32,
     /// When what comes now was taken.
     now: Instant,
+    last: Option<Last>,
+}
+
+/// Whose the last record was.
+struct Last {
+    cgroup: u64,
+    pid: u32,
+    container: Option<Arc<Container>>,
 }
 
 impl Owners {
@@ -45,17 +53,19 @@ impl Owners {
         Owners {
             hierarchy: hierarchy(),
             walked: None,
-            groups: HashMap::new(),
-            processes: HashMap::new(),
-            listeners: HashMap::new(),
+            groups: FxHashMap::default(),
+            processes: FxHashMap::default(),
+            listeners: FxHashMap::default(),
             netns: netns.unwrap_or(0),
             now: Instant::now(),
+            last: None,
         }
     }
 
     /// What comes from now on is of this time.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.now = now;
+        self.last = None;
     }
 
     /// Adds what is known.
@@ -67,9 +77,15 @@ impl Owners {
             && is_here
             && let Some((pid, process)) = self.listener(port.number)
         {
-            (record.owner.pid, record.owner.process) = (pid, process);
+            record.owner.pid = *pid;
+            record.owner.process.clone_from(process);
         }
-        record.owner.container = self.of_group(record.owner.cgroup).or_else(|| self.of_process(record.owner.pid));
+        let (cgroup, pid) = (record.owner.cgroup, record.owner.pid);
+        if self.last.as_ref().is_none_or(|last| (last.cgroup, last.pid) != (cgroup, pid)) {
+            let container = self.of_group(cgroup).or_else(|| self.of_process(pid));
+            self.last = Some(Last { cgroup, pid, container });
+        }
+        record.owner.container = self.last.as_ref().and_then(|last| last.container.clone());
     }
 
     fn of_group(&mut self, cgroup: u64) -> Option<Arc<Container>> {
@@ -85,7 +101,7 @@ impl Owners {
         }
         self.walked = Some(self.now);
         self.groups.clear();
-        let mut found = HashMap::new();
+        let mut found = FxHashMap::default();
         walk(&root, &mut |path, inode| {
             if found.len() < MOST || inode == cgroup {
                 found.insert(inode, containers::of_path(path).map(Arc::new));
@@ -100,22 +116,24 @@ impl Owners {
         if pid == 0 {
             return None;
         }
-        remembered(&mut self.processes, pid, self.now, || {
+        let known = remembered(&mut self.processes, pid, self.now, || {
             let paths = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
             let paths = paths.lines().filter_map(|line| line.splitn(3, ':').nth(2));
             paths.filter_map(containers::of_path).next().map(Arc::new)
-        })
+        });
+        known.clone()
     }
 
-    fn listener(&mut self, port: u16) -> Option<(u32, String)> {
-        remembered(&mut self.listeners, port, self.now, || {
+    fn listener(&mut self, port: u16) -> Option<&(u32, String)> {
+        let known = remembered(&mut self.listeners, port, self.now, || {
             let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
             let tables = tables.iter().filter_map(|path| std::fs::read_to_string(path).ok());
             let socket = tables.into_iter().find_map(|table| listening(&table, port))?;
             let pid = holder(Path::new("/proc"), &format!("socket:[{socket}]"))?;
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             Some((pid, printable(name.trim_end())))
-        })
+        });
+        known.as_ref()
     }
 }
 
@@ -124,22 +142,19 @@ fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn remembered<K: Eq + std::hash::Hash, V: Clone>(
+fn remembered<K: Copy + Eq + std::hash::Hash, V>(
     known: &mut Known<K, V>,
     key: K,
     now: Instant,
-    find: impl FnOnce() -> V,
-) -> V {
-    if let Some((when, value)) = known.get(&key)
-        && now.duration_since(*when) < BELIEVED
-    {
-        return value.clone();
-    }
-    if known.len() >= MOST {
+    find: impl Fn() -> V,
+) -> &V {
+    if known.len() >= MOST && !known.contains_key(&key) {
         known.clear();
     }
-    let value = find();
-    known.insert(key, (now, value.clone()));
+    let (when, value) = known.entry(key).or_insert_with(|| (now, find()));
+    if now.duration_since(*when) >= BELIEVED {
+        (*when, *value) = (now, find());
+    }
     value
 }
 
@@ -226,8 +241,8 @@ mod tests {
         let mut owners = Owners::new();
         let port = listener.local_addr().unwrap().port();
         let (pid, name) = owners.listener(port).unwrap();
-        assert_eq!(pid, std::process::id());
-        assert_eq!(name, std::fs::read_to_string("/proc/self/comm").unwrap().trim_end());
+        assert_eq!(*pid, std::process::id());
+        assert_eq!(*name, std::fs::read_to_string("/proc/self/comm").unwrap().trim_end());
         assert_eq!(owners.listener(1), None);
     }
 

@@ -1,66 +1,28 @@
 //! `tcprt`: records as they come, until it is told to end; then a summary.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tcprt::summary::Summaries;
 
 use crate::agent::{self, Agent, Attached};
 use crate::args::Format;
 use crate::clock::{self, Clock};
 use crate::cmd::losses::Losses;
-use crate::cmd::teller::{Teller, record};
+use crate::cmd::teller::Teller;
+use crate::cmd::worker::{Worker, lock};
 use crate::exporter::{self, Shared};
 use crate::filters;
 use crate::output::Output;
-use crate::owners::Owners;
 use crate::settings::Settings;
 use crate::told::ToldToEnd;
-
-/// The most ports that are summed up.
-const PORTS: usize = 256;
 
 /// How long it is between two looks at the log: while nothing comes, and while something does. So many records at once mean that
 /// more wait.
 const IDLE: Duration = Duration::from_millis(20);
 const BUSY: Duration = Duration::from_millis(10);
 const MANY: u64 = 1024;
-
-/// What is done with each event.
-struct Worker {
-    teller: Teller,
-    owners: Owners,
-    all: Summaries,
-    metrics: Option<Shared>,
-    clock: Clock,
-    /// What the wall clock shows at the events' clock's 0.
-    begin_ns: u64,
-    unreadable: u64,
-}
-
-impl Worker {
-    /// What comes next came just now; the wall clock may have been set.
-    fn begin(&mut self) {
-        self.begin_ns = self.clock.follow();
-        self.owners.begin(Instant::now());
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        let Some(mut record) = record(bytes, self.begin_ns, &mut self.unreadable) else { return };
-        self.owners.complete(&mut record);
-        self.all.add(&record);
-        if let Some(metrics) = &self.metrics {
-            lock(metrics).add(&record);
-        }
-        self.teller.tell(&record);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 pub(super) fn run(settings: Settings) -> Result<ExitCode> {
     if settings.explain {
@@ -83,15 +45,7 @@ pub(super) fn run(settings: Settings) -> Result<ExitCode> {
         Attached::Yes(agent) => agent,
         Attached::No(plan) => return super::impossible(&plan),
     };
-    let worker = Worker {
-        teller,
-        owners: Owners::new(),
-        all: Summaries::new(PORTS),
-        metrics,
-        clock: Clock::new(),
-        begin_ns: 0,
-        unreadable: 0,
-    };
+    let worker = Worker::new(teller, metrics);
     measure(&settings, &agent, worker, &told)?;
     drop(agent);
     if let Some(pins) = &settings.keep {
@@ -108,9 +62,9 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
     let begin = Instant::now();
     let end = settings.seconds.map(|seconds| begin + seconds);
     let mut next = begin + settings.stats_interval;
-    let mut losses = Losses::default();
+    let (mut clock, mut losses) = (Clock::new(), Losses::default());
     loop {
-        lock(&worker).begin();
+        lock(&worker).begin(clock.follow(), Instant::now());
         let heard = listener.consume().context("reading events")?;
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);
@@ -162,6 +116,6 @@ fn finish(settings: &Settings, worker: &mut Worker, losses: &Losses) -> Result<(
     } else if settings.loading.verbose || settings.output.is_some() {
         eprint!("{text}");
     }
-    losses.tell_all(worker.unreadable);
+    losses.tell_all(worker.reader.unreadable);
     Ok(())
 }

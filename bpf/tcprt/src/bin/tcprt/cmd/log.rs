@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::args::{Format, Log};
 use crate::clock::{self, Clock};
-use crate::cmd::teller::{Teller, record};
+use crate::cmd::teller::{Reader, Teller};
 use crate::output::Output;
 use crate::owners::Owners;
 use crate::told::ToldToEnd;
@@ -23,7 +23,7 @@ pub(super) fn run(args: Log) -> Result<ExitCode> {
     }
     let told = ToldToEnd::listen()?;
     let mut clock = Clock::new();
-    let (mut owners, mut unreadable, mut heard) = (Owners::new(), 0, 0);
+    let (mut owners, mut reader, mut heard) = (Owners::new(), Reader::default(), 0);
     let mut teller = Teller::new(Output::new(None, 0, 0)?, args.format, args.min_total.unwrap_or_default());
     teller.heading();
     let mut next = Instant::now() + args.stats_interval;
@@ -32,9 +32,9 @@ pub(super) fn run(args: Log) -> Result<ExitCode> {
         owners.begin(Instant::now());
         for (_, log) in &mut logs {
             let read = log.read(|bytes| {
-                if let Some(mut record) = record(bytes, begin_ns, &mut unreadable) {
-                    owners.complete(&mut record);
-                    teller.tell(&record);
+                if let Some(record) = reader.read(bytes, begin_ns) {
+                    owners.complete(record);
+                    teller.tell(record);
                 }
             });
             heard += read.context("reading the log")?;
@@ -62,8 +62,8 @@ pub(super) fn run(args: Log) -> Result<ExitCode> {
     if before > 0 && !args.follow {
         eprintln!("tcprt: {before} older ones were overwritten before");
     }
-    if unreadable > 0 {
-        eprintln!("tcprt: {unreadable} events are of another version's form");
+    if reader.unreadable > 0 {
+        eprintln!("tcprt: {} events are of another version's form", reader.unreadable);
     }
     super::written(teller.failed)?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,5 @@
 //! Tells records as they come: each, and for each interval what came of them.
 
-use std::fmt::Write as _;
 use std::io;
 
 use tcprt::stats::Interval;
@@ -20,7 +19,7 @@ pub(super) struct Teller {
     interval: Interval,
     min_total_us: u64,
     /// The last line, for its memory.
-    line: String,
+    line: Vec<u8>,
     /// Why nothing more is written.
     pub(super) failed: Option<io::Error>,
 }
@@ -29,14 +28,14 @@ impl Teller {
     pub(super) fn new(output: Output, format: Format, min_total: std::time::Duration) -> Teller {
         let min_total_us = u64::try_from(min_total.as_micros()).unwrap_or(u64::MAX);
         let (table, interval) = (Table::default(), Interval::default());
-        Teller { output, stats_output: None, format, table, interval, min_total_us, line: String::new(), failed: None }
+        Teller { output, stats_output: None, format, table, interval, min_total_us, line: Vec::new(), failed: None }
     }
 
     /// The columns' names, where there are columns.
     pub(super) fn heading(&mut self) {
         if self.format == Format::Text {
             let heading = self.table.heading();
-            self.write(|output| output.line(&heading));
+            self.write(|output| output.lines(&heading));
             self.flush();
         }
     }
@@ -51,17 +50,15 @@ impl Teller {
         if !is_told || self.failed.is_some() {
             return;
         }
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
+        self.line.clear();
         match self.format {
-            Format::Text => self.table.write(record, &mut line),
-            // a text takes whatever is written
-            Format::V6 => drop(write!(line, "{}", v6::Line(record))),
-            Format::Json => line = json::line(record),
+            Format::Text => self.table.append(record, &mut self.line),
+            Format::V6 => v6::append(record, &mut self.line),
+            Format::Json => json::append(record, &mut self.line),
             Format::Stats => return,
         }
-        self.write(|output| output.line(&line));
-        self.line = line;
+        self.line.push(b'\n');
+        self.failed = self.output.line(&self.line).err();
     }
 
     /// Ends an interval: its lines are written.
@@ -88,13 +85,30 @@ impl Teller {
     }
 }
 
-/// What the kernel sent, as a record; counts what is none.
-pub(super) fn record(bytes: &[u8], begin_ns: u64, unreadable: &mut u64) -> Option<Record> {
-    match Event::parse(bytes) {
-        Ok(event) => Some(Record::of(&event, begin_ns)),
-        Err(_) => {
-            *unreadable += 1;
-            None
+/// Who reads what the kernel sent.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// The last one, for its memory.
+    record: Option<Record>,
+    /// Events that are of another form.
+    pub(super) unreadable: u64,
+}
+
+impl Reader {
+    /// An event as a record, where it is one. `begin_ns`: what the wall clock shows at the events' clock's 0.
+    pub(super) fn read(&mut self, bytes: &[u8], begin_ns: u64) -> Option<&mut Record> {
+        match Event::parse(bytes) {
+            Ok(event) => {
+                match &mut self.record {
+                    Some(record) => record.become_of(&event, begin_ns),
+                    none => *none = Some(Record::of(&event, begin_ns)),
+                }
+                self.record.as_mut()
+            }
+            Err(_) => {
+                self.unreadable += 1;
+                None
+            }
         }
     }
 }

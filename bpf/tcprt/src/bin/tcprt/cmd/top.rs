@@ -13,7 +13,7 @@ use crate::agent::{self, Attached};
 use crate::args;
 use crate::clock::{self, Clock};
 use crate::cmd::losses::Losses;
-use crate::cmd::teller::record;
+use crate::cmd::teller::Reader;
 use crate::filters;
 use crate::output::is_closed;
 use crate::owners::Owners;
@@ -29,7 +29,7 @@ struct Worker {
     top: tcprt::top::Top,
     owners: Owners,
     begin_ns: u64,
-    unreadable: u64,
+    reader: Reader,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,12 +46,12 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
     let interval = args.interval.max(Duration::from_millis(100));
     let step_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
     let top = tcprt::top::Top::new(args.window.into(), step_us, args.sort.into());
-    let worker = Mutex::new(Worker { top, owners: Owners::new(), begin_ns: 0, unreadable: 0 });
+    let worker = Mutex::new(Worker { top, owners: Owners::new(), begin_ns: 0, reader: Reader::default() });
     let listener = agent.session.listen(|event| {
         let worker = &mut *lock(&worker);
-        if let Some(mut record) = record(event.bytes, worker.begin_ns, &mut worker.unreadable) {
-            worker.owners.complete(&mut record);
-            worker.top.add(&record);
+        if let Some(record) = worker.reader.read(event.bytes, worker.begin_ns) {
+            worker.owners.complete(record);
+            worker.top.add(record);
         }
     });
     let listener = listener.context("listening")?;
@@ -94,7 +94,7 @@ pub(super) fn run(args: args::Top) -> Result<ExitCode> {
     }
     drop(screen);
     let worker = lock(&worker);
-    Losses::of(&agent, lost).tell_all(worker.unreadable);
+    Losses::of(&agent, lost).tell_all(worker.reader.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
