@@ -51,6 +51,12 @@ impl Evidence {
         self.0 & other.0 == other.0
     }
 
+    /// Without another.
+    #[must_use]
+    pub fn without(self, other: Evidence) -> Evidence {
+        Evidence(self.0 & !other.0)
+    }
+
     /// With another.
     #[must_use]
     pub fn and(self, other: Evidence) -> Evidence {
@@ -480,7 +486,12 @@ fn has_twin(model: &Model, of: u32) -> bool {
     let of_size = |other: u32| (size * 2 / 3..=size * 3 / 2).contains(&model.functions[other as usize].instructions);
     let called: FxHashSet<u32> = model.references(of).iter().filter_map(function).collect();
     let lists = called.iter().map(|callee| model.callers(*callee)).filter(|callers| callers.len() <= MOST_CALLERS);
-    let others: FxHashSet<u32> = lists.flatten().copied().filter(|other| *other != of && of_size(*other)).collect();
+    // and beside it: of the same unit
+    const BESIDE: u32 = 32;
+    let last = model.functions.len() as u32;
+    let beside = of.saturating_sub(BESIDE)..of.saturating_add(BESIDE).min(last);
+    let all = lists.flatten().copied().chain(beside);
+    let others: FxHashSet<u32> = all.filter(|other| *other != of && of_size(*other)).collect();
     others.into_iter().any(|other| similarity(model, of, model, other) >= ALIKE)
 }
 

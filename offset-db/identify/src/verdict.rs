@@ -104,7 +104,12 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
         for (name, from) in &reference.labels {
             let entry = said.entry(name).or_default();
             let Ok(at) = matches.0.binary_search_by_key(from, |one| one.from) else { continue };
-            let mut one = testimony(reference, model, &matches.0[at]);
+            let mut found = matches.0[at];
+            // a text that tells of it sets it apart from a twin
+            if only_named(model, name) == Some(found.to) {
+                found.evidence = found.evidence.without(Evidence::TWIN);
+            }
+            let mut one = testimony(reference, model, &found);
             // a text that tells of another function came into it: it became part of that one, or that of it
             let had = words(&theirs, *from);
             let other = |word: &u64| *word != xxh3_64(name.as_bytes()) && names.contains(word) && !had.contains(word);
@@ -115,8 +120,7 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
         }
     }
     let answers = said.into_iter().map(|(name, mut testimonies)| {
-        let mut named = model.named(name);
-        if let (Some(function), None) = (named.next(), named.next()) {
+        if let Some(function) = only_named(model, name) {
             testimonies.push(Testimony {
                 witness: Witness::Text,
                 reference: "a text in the file".to_owned(),
@@ -131,6 +135,12 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
         Answer { name: name.to_owned(), verdict: judge(model, &testimonies), testimonies }
     });
     answers.collect()
+}
+
+/// The only function that refers to a text which tells of this name.
+fn only_named(model: &Model, name: &str) -> Option<u32> {
+    let mut named = model.named(name);
+    named.next().filter(|_| named.next().is_none())
 }
 
 fn testimony(reference: &Reference<'_>, model: &Model, found: &Match) -> Testimony {
