@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod cmd;
+pub mod debug;
 pub mod facts;
 pub mod input;
 pub mod package;
