@@ -150,7 +150,7 @@ fn is_plain(bytes: &[u8]) -> bool {
         // the highest bit of each byte: not ASCII, or not below 1, not below b' ', not below 0x7f
         let not_below = |limit: u64| word.wrapping_add((0x80 - limit) * ONES);
         let strange = not_below(1) & !not_below(0x20) | not_below(0x7f);
-        word & 0x80 * ONES == 0 && strange & 0x80 * ONES == 0
+        (word | strange) & (0x80 * ONES) == 0
     });
     is_plain && rest.iter().all(|byte| matches!(byte, 0 | b' '..=b'~'))
 }
