@@ -380,23 +380,19 @@ static __always_inline bool asks_for_all(const volatile struct tcprt_config *con
 	return !config || (!config->local_count && !config->peer_count);
 }
 
-/* Which role the configuration, which has not everything measured, has for these ports; ROLE_UNKNOWN if none. */
-static __always_inline __u8 role_of_ports(const volatile struct tcprt_config *config, __u16 local, __u16 peer)
-{
-	if (is_within(config->local, config->local_count, local))
-		return ROLE_SERVER;
-	if (is_within(config->peer, config->peer_count, peer))
-		return ROLE_CLIENT;
-	return ROLE_UNKNOWN;
-}
-
-/* The same, whatever it has measured; `*all` where that is everything. */
+/* Which role the configuration has for these ports, if any; `*all` where it has everything measured. */
 static __always_inline __u8 configured_role(__u16 local, __u16 peer, bool *all)
 {
 	const volatile struct tcprt_config *config = lcc_config();
 
 	*all = asks_for_all(config);
-	return *all ? ROLE_UNKNOWN : role_of_ports(config, local, peer);
+	if (*all)
+		return ROLE_UNKNOWN;
+	if (is_within(config->local, config->local_count, local))
+		return ROLE_SERVER;
+	if (is_within(config->peer, config->peer_count, peer))
+		return ROLE_CLIENT;
+	return ROLE_UNKNOWN;
 }
 
 /*

@@ -14,14 +14,11 @@ static __always_inline const struct tcp_skb_cb *segment_of(const struct sk_buff 
 #define of_segment(hook, segment, member) compat_read((hook)->is_typed, segment, member)
 
 /*
- * Whether a FIN is behind a segment's data, by its length: the flags of those that come are there since 3.18,
+ * Whether a FIN is behind the data of a segment of so many sequence numbers, by its length: the flags of those that come are there since 3.18,
  * e11ecddf5128 ("tcp: use TCP_SKB_CB(skb)->tcp_flags in input path").
  */
-static __always_inline bool has_fin(const struct hook *hook, const struct sk_buff *skb)
+static __always_inline bool has_fin(const struct hook *hook, const struct sk_buff *skb, __u32 numbers)
 {
-	const struct tcp_skb_cb *segment = segment_of(skb);
-	__u32 numbers = of_segment(hook, segment, end_seq) - of_segment(hook, segment, seq);
-
 	return numbers - compat_read(hook->is_typed, skb, len) == 1;
 }
 
@@ -47,15 +44,26 @@ static __always_inline void read_addresses(struct connection *connection, const 
 static __always_inline bool is_asked_for(const struct hook *hook, __u8 *configured)
 {
 	const volatile struct tcprt_config *config = lcc_config();
-	__u16 local, peer;
+	__u16 port;
 
 	*configured = ROLE_UNKNOWN;
 	if (asks_for_all(config))
 		return 1;
-	local = compat_read(hook->is_typed, hook->sk, __sk_common.skc_num);
-	peer = bpf_ntohs(compat_read(hook->is_typed, hook->sk, __sk_common.skc_dport));
-	*configured = role_of_ports(config, local, peer);
-	return *configured != ROLE_UNKNOWN;
+	if (config->local_count) {
+		port = compat_read(hook->is_typed, hook->sk, __sk_common.skc_num);
+		if (is_within(config->local, config->local_count, port)) {
+			*configured = ROLE_SERVER;
+			return 1;
+		}
+	}
+	if (config->peer_count) {
+		port = bpf_ntohs(compat_read(hook->is_typed, hook->sk, __sk_common.skc_dport));
+		if (is_within(config->peer, config->peer_count, port)) {
+			*configured = ROLE_CLIENT;
+			return 1;
+		}
+	}
+	return 0;
 }
 
 /* Where a hook's figures are. False of what is no socket of TCP. */
@@ -191,19 +199,21 @@ static __always_inline int receive(struct sock *sk, const struct sk_buff *skb, b
 	struct hook hook = { .sk = sk, .socket = sk, .is_typed = is_typed };
 	const struct tcp_skb_cb *segment = segment_of(skb);
 	struct connection *connection;
+	__u32 start, numbers;
 	__u8 configured;
 
 	if (!is_asked_for(&hook, &configured) || !look(&hook))
 		return 0;
 	hook.now = compat_tcp_now(hook.tp, has_tp(&hook));
+	start = of_segment(&hook, segment, seq);
+	numbers = of_segment(&hook, segment, end_seq) - start;
 	connection = find(&hook);
 	if (!connection)
-		connection = begin(&hook, ROLE_UNKNOWN, configured, of_segment(&hook, segment, seq),
-				   of_tcp(&hook, snd_nxt));
+		connection = begin(&hook, ROLE_UNKNOWN, configured, start, of_tcp(&hook, snd_nxt));
 	if (!connection)
 		return 0;
 	segment_acknowledges(&hook, connection, segment);
-	on_receive(&hook, connection, of_tcp(&hook, rcv_nxt) - has_fin(&hook, skb),
+	on_receive(&hook, connection, of_tcp(&hook, rcv_nxt) - has_fin(&hook, skb, numbers),
 		   compat_tcp_has_gap(hook.tp, has_tp(&hook)));
 	return 0;
 }
@@ -222,7 +232,8 @@ static __always_inline int send(struct sock *sk, const struct sk_buff *skb, bool
 		return 0;
 	hook.now = compat_tcp_now(hook.tp, has_tp(&hook));
 	start = of_segment(&hook, segment, seq);
-	end = of_segment(&hook, segment, end_seq) - has_fin(&hook, skb);
+	end = of_segment(&hook, segment, end_seq);
+	end -= has_fin(&hook, skb, end - start);
 	connection = find(&hook);
 	if (!connection) {
 		__u32 received = of_tcp(&hook, rcv_nxt);

@@ -123,12 +123,13 @@ impl<const N: usize> Text<N> {
 
     /// Makes `out` what is shown of it: what is no UTF-8, and what would move a terminal's cursor, as U+FFFD.
     pub(crate) fn show(&self, out: &mut String) {
-        let bytes = self.bytes();
-        // without a branch for each
-        let is_plain = self.0.iter().fold(true, |plain, byte| plain & matches!(byte, 0 | b' '..=b'~'));
-        if is_plain && out.as_bytes() == bytes {
+        let is_plain = is_plain(&self.0);
+        let was = out.as_bytes();
+        let is_begin = self.0.starts_with(was) && self.0.get(was.len()).is_none_or(|&byte| byte == 0);
+        if is_plain && is_begin && !was.contains(&0) {
             return;
         }
+        let bytes = self.bytes();
         out.clear();
         match std::str::from_utf8(bytes) {
             Ok(text) if is_plain => out.push_str(text),
@@ -138,6 +139,20 @@ impl<const N: usize> Text<N> {
             }
         }
     }
+}
+
+/// Whether all are zero or ASCII that is printed.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = bytes.as_chunks();
+    let is_plain = words.iter().all(|word| {
+        let word = u64::from_ne_bytes(*word);
+        // the highest bit of each byte: not ASCII, or not below 1, not below b' ', not below 0x7f
+        let not_below = |limit: u64| word.wrapping_add((0x80 - limit) * ONES);
+        let strange = not_below(1) & !not_below(0x20) | not_below(0x7f);
+        (word | strange) & (0x80 * ONES) == 0
+    });
+    is_plain && rest.iter().all(|byte| matches!(byte, 0 | b' '..=b'~'))
 }
 
 impl<const N: usize> Default for Text<N> {
@@ -348,11 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn plain_is_what_is_printed() {
+        for byte in 0..=255 {
+            for at in 0..20 {
+                let mut bytes = *b"a name of 20 letters";
+                bytes[at] = byte;
+                assert_eq!(is_plain(&bytes), matches!(byte, 0 | b' '..=b'~'), "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn a_name_is_shown_whatever_was_there() {
         for (name, expected) in [(&b"nginx\0older\x01"[..], "nginx"), (b"a\x1b[2J", "a\u{fffd}[2J"), (b"", "")] {
             let mut text = Text([0; 16]);
             text.0[..name.len()].copy_from_slice(name);
-            for before in ["", expected, "nginx", "redis-server"] {
+            for before in ["", expected, "nginx", "nginx\0", "nginx\0older", "redis-server"] {
                 let mut out = before.to_owned();
                 text.show(&mut out);
                 assert_eq!(out, expected);

@@ -33,7 +33,7 @@ impl Histogram {
     pub fn add(&mut self, value: u64) {
         let bucket = bucket(value);
         match self.counts.get_mut(bucket.wrapping_sub(self.first)) {
-            Some(count) => *count = count.saturating_add(1),
+            Some(count) => *count += 1,
             None => self.add_to(bucket, 1),
         }
         self.count = self.count.saturating_add(1);

@@ -168,14 +168,14 @@ fn write_line(w: &mut Writer<'_>, record: &Record) {
     w.letter('}');
 }
 
-#[inline]
+#[inline(always)]
 fn number(w: &mut Writer<'_>, name: &str, value: u64) {
     w.text(name);
     w.number(value);
 }
 
 /// What is 0 is not known.
-#[inline]
+#[inline(always)]
 fn known(w: &mut Writer<'_>, name: &str, value: u64) {
     if value > 0 {
         number(w, name, value);

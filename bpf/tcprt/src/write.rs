@@ -8,15 +8,20 @@ const ROOM: usize = 512;
 /// The longest of a number, an address or a time; what is padded is not longer either.
 const LONGEST: usize = 64;
 
-/// Two digits each, from 00 to 99.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
+/// Of each number from 0 to 999 three digits, and how many of them are zeros before it.
+const DIGITS: [[u8; 4]; 1000] = {
+    let mut digits = [[b'0', b'0', b'0', 0]; 1000];
     let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+    while number < 1000 {
+        digits[number] = [
+            b'0' + (number / 100) as u8,
+            b'0' + (number / 10 % 10) as u8,
+            b'0' + (number % 10) as u8,
+            (number < 100) as u8 + (number < 10) as u8,
+        ];
         number += 1;
     }
-    pairs
+    digits
 };
 
 /// Appends UTF-8. All is there when it is dropped.
@@ -37,30 +42,43 @@ impl<'o> Writer<'o> {
         self.at = 0;
     }
 
-    /// So many bytes, of at most [`ROOM`], to be filled.
-    #[inline]
-    fn room(&mut self, length: usize) -> &mut [u8] {
-        if self.at + length > ROOM {
-            self.flush();
+    /// Bytes whose number is known: whole characters.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
+            Some(room) => *room = bytes,
+            None => return self.put_after_flush(bytes),
         }
-        let from = self.at;
-        self.at += length;
-        &mut self.bytes[from..from + length]
+        self.at += N;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_after_flush<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.flush();
+        self.bytes[..N].copy_from_slice(&bytes);
+        self.at = N;
     }
 
     /// Any text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self, text: &str) {
-        if text.len() <= ROOM / 2 {
-            self.room(text.len()).copy_from_slice(text.as_bytes());
-        } else {
-            self.flush();
-            self.out.extend_from_slice(text.as_bytes());
+        match self.bytes.get_mut(self.at..self.at + text.len()) {
+            Some(room) => room.copy_from_slice(text.as_bytes()),
+            None => return self.text_after_flush(text),
         }
+        self.at += text.len();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn text_after_flush(&mut self, text: &str) {
+        self.flush();
+        self.out.extend_from_slice(text.as_bytes());
     }
 
     /// A letter.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn letter(&mut self, letter: char) {
         if letter.is_ascii() {
             self.put([letter as u8]);
@@ -72,46 +90,39 @@ impl<'o> Writer<'o> {
     /// A number, as it is.
     #[inline]
     pub(crate) fn number(&mut self, value: u64) {
-        if value < 10_000 {
-            self.short_number(value);
+        if value < 1000 {
+            self.short_number(value as usize);
         } else {
             self.long_number(value);
         }
     }
 
-    /// One below 10,000.
-    fn short_number(&mut self, value: u64) {
-        let value = value as u32;
-        let (before, [tens, ones]) = (value / 100, PAIRS[(value % 100) as usize]);
-        let [thousands, hundreds] = PAIRS[(before % 100) as usize];
-        match value {
-            0..10 => self.put([ones]),
-            10..100 => self.put([tens, ones]),
-            100..1000 => self.put([hundreds, tens, ones]),
-            _ => self.put([thousands, hundreds, tens, ones]),
-        }
-    }
-
-    #[inline]
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.room(N).copy_from_slice(&bytes);
+    /// One below 1000.
+    #[inline(always)]
+    fn short_number(&mut self, value: usize) {
+        let digits = u32::from_le_bytes(DIGITS[value % 1000]);
+        let zeros = digits >> 24;
+        // all four bytes are written, what is before the number is not, and what is behind it is not kept
+        self.put((digits >> (8 * zeros)).to_le_bytes());
+        self.at -= 1 + zeros as usize;
     }
 
     fn long_number(&mut self, value: u64) {
-        let (before, last) = (value / 10_000, value % 10_000);
-        if before < 10_000 {
-            self.short_number(before);
+        let (before, last) = (value / 1000, value % 1000);
+        if before < 1000 {
+            self.short_number(before as usize);
         } else {
             self.long_number(before);
         }
-        self.two_digits(last / 100);
-        self.two_digits(last);
+        self.put(DIGITS[last as usize]);
+        self.at -= 1;
     }
 
     /// The last two digits of a number.
     #[inline]
     pub(crate) fn two_digits(&mut self, value: u64) {
-        self.put(PAIRS[(value % 100) as usize]);
+        let [_, tens, ones, _] = DIGITS[(value % 100) as usize];
+        self.put([tens, ones]);
     }
 
     /// An address and a port: an IPv6 address in brackets, as RFC 5952 has it.
@@ -130,12 +141,12 @@ impl<'o> Writer<'o> {
     }
 
     fn ipv4(&mut self, address: Ipv4Addr) {
-        for (index, octet) in address.octets().into_iter().enumerate() {
-            if index > 0 {
-                self.letter('.');
-            }
-            self.number(octet.into());
+        let [a, b, c, d] = address.octets().map(usize::from);
+        for octet in [a, b, c] {
+            self.short_number(octet);
+            self.put([b'.']);
         }
+        self.short_number(d);
     }
 
     fn ipv6(&mut self, address: Ipv6Addr) {
@@ -180,14 +191,23 @@ impl<'o> Writer<'o> {
     /// The same, with the blanks before it.
     pub(crate) fn right(&mut self, width: usize, write: impl FnOnce(&mut Self)) {
         let length = self.alone(write);
-        if length < width {
-            let from = self.at - length;
-            let mut text = [0; LONGEST];
-            text[..length].copy_from_slice(&self.bytes[from..self.at]);
-            self.at = from;
-            self.blanks(width - length);
-            self.room(length).copy_from_slice(&text[..length]);
+        let (from, missing) = (self.at - length, width.saturating_sub(length));
+        // of all the room that there is, as much is written as is known beforehand
+        if let Some([text, behind]) = self.bytes[from..].as_chunks_mut::<16>().0.get_mut(..2)
+            && length.max(missing) <= 16
+        {
+            let text = std::mem::replace(text, [b' '; 16]);
+            *behind = [b' '; 16];
+            if let Some(room) = self.bytes[from + missing..].first_chunk_mut() {
+                *room = text;
+                self.at += missing;
+            }
+            return;
         }
+        let text = self.bytes[from..self.at].to_vec();
+        self.at = from;
+        self.blanks(missing);
+        self.text(std::str::from_utf8(&text).unwrap_or_default());
     }
 
     /// Lets it append to what is not flushed meanwhile; gives how many bytes it did.
@@ -203,12 +223,12 @@ impl<'o> Writer<'o> {
     /// So many blanks.
     #[inline]
     pub(crate) fn blanks(&mut self, number: usize) {
-        for _ in 0..number / 8 {
-            self.put([b' '; 8]);
+        for _ in 0..number / 16 {
+            self.put([b' '; 16]);
         }
-        // all eight are written, and some are kept
-        self.put([b' '; 8]);
-        self.at -= 8 - number % 8;
+        // all sixteen are written, and some are kept
+        self.put([b' '; 16]);
+        self.at -= 16 - number % 16;
     }
 
     /// What would move a terminal's cursor is shown as U+FFFD. Gives the number of characters.

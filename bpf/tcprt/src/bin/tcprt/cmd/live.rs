@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_millis(20);
 const BUSY: Duration = Duration::from_millis(10);
 const MANY: u64 = 1024;
 
+/// How long lines wait until they are written to a file, which with two looks at the log is less than 100 ms.
+const UNTIL_WRITTEN: Duration = Duration::from_millis(50);
+
 pub(super) fn run(settings: Settings) -> Result<ExitCode> {
     if settings.explain {
         return super::explain(&agent::explain(settings.filters.mode.unwrap_or_default().into(), &settings.loading)?);
@@ -61,7 +64,7 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
     lock(&worker).teller.heading();
     let begin = Instant::now();
     let end = settings.seconds.map(|seconds| begin + seconds);
-    let mut next = begin + settings.stats_interval;
+    let (mut next, mut flushed) = (begin + settings.stats_interval, begin);
     let (mut clock, mut losses) = (Clock::new(), Losses::default());
     loop {
         lock(&worker).begin(clock.follow(), Instant::now());
@@ -69,8 +72,9 @@ fn measure(settings: &Settings, agent: &Agent, worker: Worker, told: &ToldToEnd)
         let now = Instant::now();
         let is_over = told.is_told() || end.is_some_and(|end| now >= end);
         let mut worker = lock(&worker);
-        if heard > 0 {
+        if heard > 0 && worker.teller.output.is_stdout() || now >= flushed + UNTIL_WRITTEN {
             worker.teller.flush();
+            flushed = now;
         }
         if now >= next || is_over {
             let lost = listener.lost().context("counting lost events")?.values().sum();
