@@ -19,6 +19,8 @@ pub struct Pull<'p> {
     pub recipe: &'p Recipe,
     /// Its versions, ascending.
     pub versions: &'p [Version],
+    /// The versions before those, ascending: what is known of the last of them is the first lineage.
+    pub earlier: &'p [Version],
     /// Pythons, as wheels name them.
     pub pythons: &'p [String],
     /// Whether the versions' sources are compiled.
@@ -60,7 +62,7 @@ pub fn pull(
     mut failed: impl FnMut(&Version, anyhow::Error),
 ) -> Result<()> {
     let targets: BTreeSet<String> = what.recipe.targets.iter().cloned().collect();
-    let mut before: VecDeque<Build> = VecDeque::new();
+    let mut before = earlier(store, what)?;
     let mut compiled: BTreeMap<(u64, u64), Option<Build>> = BTreeMap::new();
     for version in what.versions {
         let mut same: Vec<Build> = Vec::new();
@@ -92,6 +94,33 @@ pub fn pull(
     Ok(())
 }
 
+/// The last of the versions before that the database knows, as far as their wheels are in the cache.
+fn earlier(store: &Store, what: &Pull<'_>) -> Result<VecDeque<Build>> {
+    let mut builds = VecDeque::new();
+    for version in what.earlier.iter().rev() {
+        for python in what.pythons.iter().rev() {
+            let Some(wheel) = pypi::cached(what.cache, &what.recipe.package, version, python)? else { continue };
+            let inputs = input::open(&wheel, &what.recipe.module)?;
+            let Some(input) = inputs.first() else { continue };
+            let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
+            let Some(file) = store.known(&Fingerprint::of(&image))? else { continue };
+            let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let title = title(what.recipe, version, &origin(what.recipe, &name, &input.path));
+            builds.push_front(Build::new(title, Model::of(&image), &store.facts(&file)?));
+            break;
+        }
+        if builds.len() == BEFORE {
+            break;
+        }
+    }
+    Ok(builds)
+}
+
+/// A build, for people.
+fn title(recipe: &Recipe, version: &Version, origin: &Origin) -> String {
+    format!("{} {} {}", recipe.package, version.text(), origin.tag)
+}
+
 /// Builds that a file is held against.
 struct References<'r> {
     /// Of the versions before.
@@ -117,7 +146,7 @@ fn one(
     let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let origin = origin(what.recipe, &name, &input.path);
     let model = Model::of(&image);
-    let title = format!("{} {} {}", what.recipe.package, version.text(), origin.tag);
+    let title = title(what.recipe, version, &origin);
     let known = store.known(&fingerprint)?;
     let had = known.map(|file| store.facts(&file)).transpose()?.unwrap_or_default();
     if is_complete(&had, targets) {

@@ -18,15 +18,15 @@ use std::process::ExitCode;
 pub(super) fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode> {
     let recipe = Recipe::of(&what.package, what.recipe.as_deref())?;
     let cache = Cache::at(what.cache.as_deref())?;
-    let mut versions = Vec::new();
+    let (mut earlier, mut versions) = (Vec::new(), Vec::new());
     for version in pypi::versions(&what.package)? {
-        if version.is_in(&what.versions)? {
-            versions.push(version);
+        match version.is_in(&what.versions)? {
+            true => versions.push(version),
+            false => earlier.push(version),
         }
     }
-    if versions.is_empty() {
-        bail!("{} has no version in {}", what.package, what.versions);
-    }
+    let Some(first) = versions.first() else { bail!("{} has no version in {}", what.package, what.versions) };
+    earlier.retain(|version| version < first);
     let mut store = Store::create(database)?;
     let bar = match std::io::stderr().is_terminal() && verbose == 0 {
         true => ProgressBar::new(versions.len() as u64),
@@ -38,6 +38,7 @@ pub(super) fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode>
     let asked = pull::Pull {
         recipe: &recipe,
         versions: &versions,
+        earlier: &earlier,
         pythons: &what.python,
         compile: !what.no_compile,
         cache: &cache,

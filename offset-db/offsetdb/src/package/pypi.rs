@@ -65,23 +65,33 @@ const PLATFORMS: [&str; 5] = [
     "manylinux1_x86_64",
 ];
 
+/// A version's wheel for a Python (`310`) that is in the cache.
+///
+/// # Errors
+/// The cache cannot be read.
+pub fn cached(cache: &Cache, package: &str, version: &Version, python: &str) -> Result<Option<PathBuf>> {
+    wheel_in(&cache.folder("wheels")?, package, version, python)
+}
+
+fn wheel_in(folder: &Path, package: &str, version: &Version, python: &str) -> Result<Option<PathBuf>> {
+    let begin = format!("{package}-{}-cp{python}-", version.text());
+    let is_it = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(&begin) && name.ends_with("x86_64.whl")
+    };
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_it(path)).collect();
+    paths.sort();
+    Ok(paths.into_iter().next())
+}
+
 /// A version's wheel for a Python (`310`); from the cache, or downloaded. `None` where the package has none.
 ///
 /// # Errors
 /// pip is not there, or the cache cannot be written.
 pub fn wheel(cache: &Cache, package: &str, version: &Version, python: &str) -> Result<Option<PathBuf>> {
     let folder = cache.folder("wheels")?;
-    let is_it = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(&format!("{package}-{}-cp{python}-", version.text())) && name.ends_with("x86_64.whl")
-    };
-    let find = |folder: &Path| -> Result<Option<PathBuf>> {
-        let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_it(path)).collect();
-        paths.sort();
-        Ok(paths.into_iter().next())
-    };
-    if let Some(path) = find(&folder)? {
+    if let Some(path) = cached(cache, package, version, python)? {
         return Ok(Some(path));
     }
     let none = folder.join(format!("{package}-{}-cp{python}.none", version.text()));
@@ -113,7 +123,7 @@ pub fn wheel(cache: &Cache, package: &str, version: &Version, python: &str) -> R
         }
         bail!("pip download {package}=={}: {}", version.text(), said.trim());
     }
-    let Some(path) = find(unfinished.path())? else { return Ok(None) };
+    let Some(path) = wheel_in(unfinished.path(), package, version, python)? else { return Ok(None) };
     let kept = folder.join(path.file_name().unwrap_or_default());
     std::fs::rename(&path, &kept)?;
     Ok(Some(kept))
