@@ -52,7 +52,7 @@ pub struct Tried {
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Search {
     /// `None`: nothing.
     pub found: Option<DebugFile>,
@@ -84,7 +84,7 @@ impl DebugFiles {
     /// Looks for the debug file of a file. `path` is where the file is, `None` where it is in an archive.
     #[must_use]
     pub fn find(&self, path: Option<&Path>, image: &Image<'_>) -> Search {
-        let mut search = Search { found: None, tried: Vec::new() };
+        let mut search = Search::default();
         let is_it = |debug: &Image<'_>| symbols::belongs(image, debug);
         let build_id = image.build_ids().gnu.and_then(name_of);
         for place in self.places(path, image, build_id.as_deref()) {
@@ -102,7 +102,7 @@ impl DebugFiles {
     /// any.
     #[must_use]
     pub fn find_alternate(&self, debug: &Image<'_>) -> Search {
-        let mut search = Search { found: None, tried: Vec::new() };
+        let mut search = Search::default();
         let Some(build_id) = symbols::alternate_link(debug).and_then(|link| name_of(link.build_id)) else {
             return search;
         };

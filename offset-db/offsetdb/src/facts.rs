@@ -1,6 +1,6 @@
 //! What is known of a file's functions, as the database has it: by the file's own names, or by references.
 
-use identify::{Answer, Evidence, Model, Reference, Testimony, Verdict, Witness};
+use identify::{Answer, Evidence, Leaves, Model, Reference, Testimony, Verdict, Witness};
 use image::Image;
 use offset_db::{Confidence, Fact, Kind, Method};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// The file is not loaded, or its tables are damaged.
 pub fn labelled(image: &Image<'_>, wanted: &BTreeSet<String>) -> symbols::Result<Vec<Fact>> {
-    let functions = symbols::functions(&symbols::Sources::of(image))?;
+    labelled_by(image, None, wanted)
+}
+
+/// As [`labelled`], with the names of the file's separate debug file.
+///
+/// # Errors
+/// As [`labelled`], and where the debug file is of another build.
+pub fn labelled_by(
+    image: &Image<'_>,
+    debug_file: Option<&Image<'_>>,
+    wanted: &BTreeSet<String>,
+) -> symbols::Result<Vec<Fact>> {
+    let functions = symbols::functions(&symbols::Sources { debug_file, ..symbols::Sources::of(image) })?;
     let mut facts = Vec::new();
     for function in &functions.functions {
         for name in &function.names {
@@ -27,11 +39,24 @@ pub fn labelled(image: &Image<'_>, wanted: &BTreeSet<String>) -> symbols::Result
                 method,
                 confidence: Confidence::Labelled,
                 evidence: Vec::new(),
-                returns: Vec::new(),
+                returns: match name.sources.contains(symbols::Source::Gopclntab) {
+                    true => returns(image, function),
+                    false => Vec::new(),
+                },
             });
         }
     }
     Ok(facts)
+}
+
+/// Where a function of Go returns, for its stacks move, and the kernel's return probes do not follow: bytes from its begin. Empty
+/// where not all of it is instructions, or the set is not known.
+fn returns(image: &Image<'_>, function: &symbols::Function) -> Vec<u32> {
+    let code = image.bytes_at(function.address, function.size);
+    let found = code.and_then(|code| identify::exits(image.machine(), code, function.address));
+    let Some(found) = found.filter(|found| found.is_whole) else { return Vec::new() };
+    let leaves = found.exits.iter().filter(|exit| matches!(exit.leaves, Leaves::Return | Leaves::Jump));
+    leaves.map(|exit| exit.offset).collect()
 }
 
 fn method(source: symbols::Source) -> Option<Method> {

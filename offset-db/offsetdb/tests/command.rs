@@ -163,3 +163,22 @@ fn what_cannot_be_read_is_said() {
     place.check(&["-d", "nowhere/db", "stats"], 2, "unable to open");
     place.check(&["-d", "labelled.so", "stats"], 2, "not a database");
 }
+
+#[test]
+fn import_takes_names_of_a_debug_file() {
+    let place = Place::new();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).current_dir(place.folder.path()).status().unwrap();
+        assert!(status.success(), "{program} {arguments:?}");
+    };
+    run("objcopy", &["--only-keep-debug", "twin.so", "twin.debug"]);
+    run("objcopy", &["--strip-all", "--add-gnu-debuglink=twin.debug", "twin.so", "linked.so"]);
+    run("objcopy", &["--only-keep-debug", "labelled.so", "other.debug"]);
+    let import = ["import", "linked.so", "--function", "store_put"];
+    std::fs::rename(place.path("twin.debug"), place.path("kept")).unwrap();
+    std::fs::rename(place.path("other.debug"), place.path("twin.debug")).unwrap();
+    place.check(&import, 1, "twin.debug: no debug file of it: the debug file's build-id is");
+    std::fs::rename(place.path("kept"), place.path("twin.debug")).unwrap();
+    place.check(&import, 0, "linked.so: names of ");
+    place.check(&["lookup", "linked.so", "store_put"], 0, &place.offset("store_put"));
+}

@@ -31,6 +31,9 @@ struct Function {
     /// `None` where it is not known.
     offset: Option<u64>,
     how: String,
+    /// Where it returns, of Go's functions: offsets in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    returns: Vec<u64>,
     /// Why there is no offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -92,8 +95,14 @@ fn answer(store: Option<&Store>, input: &Input, functions: &[String]) -> Result<
 }
 
 fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> Result<Function> {
-    let mut said =
-        Function { name: name.to_owned(), offset: None, how: String::new(), why: None, candidates: Vec::new() };
+    let mut said = Function {
+        name: name.to_owned(),
+        offset: None,
+        how: String::new(),
+        returns: Vec::new(),
+        why: None,
+        candidates: Vec::new(),
+    };
     // what the file says itself needs no database
     let wanted = BTreeSet::from([name.to_owned()]);
     let own = crate::facts::labelled(image, &wanted).unwrap_or_default();
@@ -102,6 +111,7 @@ fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> R
     if let ([place], Some(fact)) = (&*places.into_iter().collect::<Vec<_>>(), own.first()) {
         said.offset = image.file_offset(*place).map(|offset| offset.0);
         said.how = format!("{}, .{}", fact.confidence.word(), fact.method.word());
+        said.returns = returns(said.offset, own.iter().find(|fact| !fact.returns.is_empty()));
         return Ok(said);
     }
     let Some((store, file)) = known else {
@@ -111,6 +121,7 @@ fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> R
     match store.look_up_in(file, image, name)? {
         Answer::Found(found) => {
             said.offset = Some(found.offset.0);
+            said.returns = returns(said.offset, Some(&found.fact));
             said.how = match found.fact.confidence {
                 Confidence::Verified => {
                     let words = found.fact.evidence.iter().filter_map(|line| line.split(':').next());
@@ -127,6 +138,11 @@ fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> R
     Ok(said)
 }
 
+fn returns(begin: Option<u64>, fact: Option<&Fact>) -> Vec<u64> {
+    let (Some(begin), Some(fact)) = (begin, fact) else { return Vec::new() };
+    fact.returns.iter().map(|offset| begin + u64::from(*offset)).collect()
+}
+
 fn text(file: &File) -> String {
     let mut text = format!("{}\n  {} {}\n", file.file, file.machine, file.key);
     for origin in &file.origins {
@@ -139,7 +155,12 @@ fn text(file: &File) -> String {
         text.push_str("  not in the database\n");
     }
     let rows = file.functions.iter().map(|one| match (one.offset, &one.why) {
-        (Some(offset), _) => vec!["   ".to_owned(), format!("{offset:#x}"), one.name.clone(), one.how.clone()],
+        (Some(offset), _) => {
+            let returns: Vec<String> = one.returns.iter().map(|offset| format!("{offset:#x}")).collect();
+            let returns =
+                if returns.is_empty() { String::new() } else { format!("; returns at {}", returns.join(" ")) };
+            vec!["   ".to_owned(), format!("{offset:#x}"), one.name.clone(), format!("{}{returns}", one.how)]
+        }
         (None, why) => {
             vec!["   ".to_owned(), "unknown".to_owned(), one.name.clone(), why.clone().unwrap_or_default()]
         }
