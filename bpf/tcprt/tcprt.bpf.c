@@ -50,6 +50,31 @@ int BPF_PROG(read_btf, struct sock *sk)
 	return read(sk, 1);
 }
 
+/*
+ * The end of connections whose end nothing else has told of: at rank 4, of those that are older than their observation and that no
+ * segment ends, for the peer is gone; at rank 1, where the kernel left out a program, as it does while the same one is interrupted
+ * on its processor. 4.16, e1a4aa50f4ae ("tcp: add tracepoint trace_tcp_destroy_sock()").
+ */
+static __always_inline int destroy(struct sock *sk, bool with_payload)
+{
+	struct hook hook = { .sk = sk, .socket = sk, .is_typed = 1, .now = bpf_ktime_get_ns() };
+	struct connection *connection;
+
+	connection = find(&hook);
+	if (!connection || !look(&hook))
+		return 0;
+	if (with_payload)
+		hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
+	close_sock(&hook, connection);
+	return 0;
+}
+
+LCC_ONE_OF(tcp, 1) SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(destroyed_btf, struct sock *sk)
+{
+	return destroy(sk, 0);
+}
+
 static __always_inline void *argument(struct pt_regs *ctx, int number)
 {
 	return (void *)compat_kprobe_argument(ctx, number);
@@ -136,24 +161,6 @@ LCC_ONE_OF(tcp, 4) SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(read_packet, struct sock *sk)
 {
 	return read(sk, 1);
-}
-
-/*
- * The end of connections that are older than their observation and that no segment ends: the peer is gone. 4.16, e1a4aa50f4ae
- * ("tcp: add tracepoint trace_tcp_destroy_sock()").
- */
-static __always_inline int destroy(struct sock *sk, bool with_payload)
-{
-	struct hook hook = { .sk = sk, .socket = sk, .is_typed = 1, .now = bpf_ktime_get_ns() };
-	struct connection *connection;
-
-	connection = find(&hook);
-	if (!connection || !look(&hook))
-		return 0;
-	if (with_payload)
-		hook.exchange = bpf_sk_storage_get(&exchanges, sk, 0, 0);
-	close_sock(&hook, connection);
-	return 0;
 }
 
 LCC_ONE_OF(tcp, 4) SEC("tp_btf/tcp_destroy_sock")

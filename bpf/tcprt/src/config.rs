@@ -66,6 +66,7 @@ pub(crate) const WITHOUT_PAYLOAD: &[&str] = &[
     "ack_fentry",
     "state_btf",
     "read_btf",
+    "destroyed_btf",
     "receive_kprobe",
     "send_kprobe",
     "ack_kprobe",
