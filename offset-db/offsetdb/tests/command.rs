@@ -182,3 +182,39 @@ fn import_takes_names_of_a_debug_file() {
     place.check(&import, 0, "linked.so: names of ");
     place.check(&["lookup", "linked.so", "store_put"], 0, &place.offset("store_put"));
 }
+
+#[test]
+fn layout_tells_fields() {
+    let place = Place::new();
+    let source = "struct inner { int x; short y; };\n\
+                  struct outer { char c; struct inner in; unsigned low : 3, high : 5; struct later *p; } shown;\n";
+    std::fs::write(place.path("fields.c"), source).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).current_dir(place.folder.path()).status().unwrap();
+        assert!(status.success(), "{program} {arguments:?}");
+    };
+    run("gcc", &["-g", "-shared", "-fPIC", "-Wl,--build-id", "-o", "fields.so", "fields.c"]);
+    run("objcopy", &["--only-keep-debug", "fields.so", "fields.debug"]);
+    run("objcopy", &["--strip-all", "--add-gnu-debuglink=fields.debug", "fields.so", "bare.so"]);
+    let expected = "struct outer: 24 bytes, in 1 unit\n  \
+                    0     1       c     char\n  \
+                    4     8       in    inner\n  \
+                    12:0  3 bits  low   unsigned int\n  \
+                    12:3  5 bits  high  unsigned int\n  \
+                    16    8       p     later *\n";
+    let plain = |text: String| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for file in ["fields.so", "bare.so"] {
+        let out = place.check(&["layout", file, "outer"], 0, "");
+        assert_eq!(words(&out), words(expected), "{file}: {:?}", plain(out));
+    }
+    let out = place.check(&["layout", "fields.so", "outer.in", "--all", "--json"], 0, "");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let paths = told[0]["fields"].as_array().unwrap().iter().map(|field| (&field["path"], &field["offset_bits"]));
+    let paths: Vec<String> = paths.map(|(path, bits)| format!("{path} {bits}")).collect();
+    assert_eq!(paths, [r#""in" 32"#, r#""in.x" 32"#, r#""in.y" 64"#]);
+    place.check(&["layout", "fields.so", "outer.none"], 1, "outer.none: no field none in any of 1 layouts");
+    place.check(&["layout", "fields.so", "later"], 1, "later is declared, but defined in no unit of this file");
+    place.check(&["layout", "fields.so", "nothing", "inner"], 1, "no struct, class or union of this name: nothing");
+    place.check(&["layout", "stripped.so", "outer"], 2, "no debug information");
+}
