@@ -23,6 +23,8 @@ pub struct Args {
 pub enum Command {
     /// Tell where functions begin in a file, by its own names and by the database
     Lookup(Lookup),
+    /// Tell which libraries and programs of processes, or of a folder, are known
+    Scan(Scan),
     /// Tell where the fields of structs are, by debug information
     Layout(Layout),
     /// Take what files say of themselves into the database
@@ -50,6 +52,24 @@ pub struct Lookup {
     pub file: PathBuf,
     /// Functions, by their symbols or their names without parameters; else those that the database was asked for
     pub functions: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `scan`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true))]
+pub struct Scan {
+    /// A folder, with those in it
+    #[arg(group = "where")]
+    pub folder: Option<PathBuf>,
+    /// What a process has mapped to execute; repeatable
+    #[arg(long, group = "where", value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// What any process has
+    #[arg(long, group = "where")]
+    pub all: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

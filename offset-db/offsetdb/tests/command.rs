@@ -218,3 +218,56 @@ fn layout_tells_fields() {
     place.check(&["layout", "fields.so", "nothing", "inner"], 1, "no struct, class or union of this name: nothing");
     place.check(&["layout", "stripped.so", "outer"], 2, "no debug information");
 }
+
+#[test]
+fn scan_tells_what_processes_have() {
+    let place = Place::new();
+    place.check(&["import", "twin.so"], 0, "names");
+    let out = place.check(&["scan", "."], 0, "not known");
+    let line =
+        |name: &str| out.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {out}")).to_owned();
+    assert!(line("twin.so").contains("functions of twin.so"), "{out}");
+    assert!(line("labelled.so").ends_with("not known"), "{out}");
+    // stripped, it is the same build
+    assert!(line("stripped.so").contains("functions of twin.so"), "{out}");
+
+    // a process that has it mapped, and one that has it no more by its name
+    let program = place.path("program.c");
+    std::fs::write(&program, "#include <dlfcn.h>\n#include <stdio.h>\n#include <unistd.h>\n\
+        int main(int argc, char **argv) { puts(dlopen(argv[1], RTLD_NOW) ? \"up\" : dlerror()); fflush(stdout); pause(); }\n")
+    .unwrap();
+    let built = Command::new("gcc").arg("-o").arg(place.path("program")).arg(&program).arg("-ldl").status().unwrap();
+    assert!(built.success());
+    std::fs::copy(place.path("stripped.so"), place.path("mapped.so")).unwrap();
+    let mut child = Command::new(place.path("program"))
+        .arg(place.path("mapped.so"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"up\n");
+    let pid = child.id().to_string();
+    let (code, out, error) = place.run(&["scan", "--pid", &pid]);
+    std::fs::remove_file(place.path("mapped.so")).unwrap();
+    let (after, json, _) = place.run(&["scan", "--pid", &pid, "--json"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(code, 0, "{out}{error}");
+    let line = out.lines().find(|line| line.contains("mapped.so")).unwrap();
+    assert!(line.contains("functions of twin.so") && line.contains(&format!("process {pid}")), "{out}");
+    assert!(out.lines().any(|line| line.contains("libc.so.6") && line.contains("not known")), "{out}");
+    // deleted files are read by the mapping, which takes rights
+    if is_root() {
+        assert_eq!(after, 0, "{json}");
+        let files: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let mapped = files.as_array().unwrap().iter().find(|file| file["is_deleted"] == true).unwrap();
+        assert_eq!((&mapped["known"], mapped["processes"][0].as_u64()), (&true.into(), Some(u64::from(child.id()))));
+    }
+    place.check(&["scan", "--pid", "4194304999"], 2, "");
+    place.check(&["scan", "no-such-folder"], 2, "no-such-folder");
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
