@@ -1,14 +1,14 @@
 //! `offsetdb layout`: where the fields of structs are, by the debug information of the file or of its debug file.
 
 use crate::args::Layout;
-use crate::debug::DebugFiles;
+use crate::debug::{DebugFiles, Search};
 use crate::input;
 use anyhow::{Context, Result};
 use image::Image;
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
-use symbols::{Defined, Error, Field, Sources};
+use symbols::{Defined, Dwarf, Error, Field};
 
 /// What is told of a type, once for each layout that units have.
 #[derive(Debug, Serialize)]
@@ -52,9 +52,9 @@ pub(super) fn run(what: &Layout) -> Result<ExitCode> {
         let files = DebugFiles::of_environment();
         let alone = Some(what.file.as_path()).filter(|_| !input.name.contains('!'));
         // debug information of its own needs no other file
-        let search = match Sources::of(&image).dwarf() {
-            Err(Error::NoDwarf(_)) => files.find(alone, &image),
-            _ => crate::debug::Search::default(),
+        let search = match Dwarf::is_in(&image) {
+            true => Search::default(),
+            false => files.find(alone, &image),
         };
         for tried in &search.tried {
             eprintln!("{}: no debug file of it: {}", tried.place, tried.why);
@@ -63,7 +63,7 @@ pub(super) fn run(what: &Layout) -> Result<ExitCode> {
         let holder = debug.as_ref().unwrap_or(&image);
         let shared = files.find_alternate(holder);
         let shared = shared.found.as_ref().map(|found| Image::parse(&found.bytes)).transpose()?;
-        let dwarf = symbols::Dwarf::load(holder, shared.as_ref(), &symbols::decompress);
+        let dwarf = Dwarf::load(holder, shared.as_ref(), &symbols::decompress);
         let dwarf = dwarf.with_context(|| input.name.clone())?;
         let asked: Vec<Vec<(&str, &str)>> = what.types.iter().map(|asked| splits(asked)).collect();
         let names: Vec<&str> = asked.iter().flatten().map(|(name, _)| *name).collect();
