@@ -100,7 +100,11 @@ mod tests {
         };
         check(
             "7f00-7f80 r-xp 00026000 fe:01 1234                       /usr/lib/libc.so.6",
-            Some(("/usr/lib/libc.so.6", false, &["/proc/7/map_files/7f00-7f80", "/proc/7/root/usr/lib/libc.so.6"])),
+            Some((
+                "/usr/lib/libc.so.6",
+                false,
+                &["/proc/7/map_files/7f00-7f80", concat!("/proc/7/root", "/usr/lib/libc.so.6")],
+            )),
         );
         check(
             "7f00-7f80 r-xp 00026000 fe:01 1234   /opt/a name (deleted)",
