@@ -23,6 +23,10 @@ pub struct Args {
 pub enum Command {
     /// Tell where functions begin in a file, by its own names and by the database
     Lookup(Lookup),
+    /// Tell which libraries and programs of processes, or of a folder, are known
+    Scan(Scan),
+    /// Tell where the fields of structs are, by debug information
+    Layout(Layout),
     /// Take what files say of themselves into the database
     Import(Import),
     /// Find a stripped file's functions by those of labelled builds
@@ -48,6 +52,40 @@ pub struct Lookup {
     pub file: PathBuf,
     /// Functions, by their symbols or their names without parameters; else those that the database was asked for
     pub functions: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `scan`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true))]
+pub struct Scan {
+    /// A folder, with those in it
+    #[arg(group = "where")]
+    pub folder: Option<PathBuf>,
+    /// What a process has mapped to execute; repeatable
+    #[arg(long, group = "where", value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// What any process has
+    #[arg(long, group = "where")]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `layout`.
+#[derive(Debug, clap::Args)]
+pub struct Layout {
+    /// A file with debug information, or one that has a debug file
+    pub file: PathBuf,
+    /// Types, with or without their namespaces; with a dot and a path, one field
+    #[arg(required = true, value_name = "STRUCT[.FIELD]")]
+    pub types: Vec<String>,
+    /// Tell the fields of structs in structs too
+    #[arg(short, long)]
+    pub all: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

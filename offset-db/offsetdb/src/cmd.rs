@@ -4,8 +4,10 @@ mod exchange;
 mod explain;
 mod identify;
 mod import;
+mod layout;
 mod lookup;
 mod pull;
+mod scan;
 mod stats;
 mod verify;
 
@@ -25,6 +27,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Lookup(what) => lookup::run(database.as_deref(), &what),
         Command::Import(what) => import::run(&wanted(database.as_deref())?, &what),
+        Command::Scan(what) => scan::run(database.as_deref(), &what),
+        Command::Layout(what) => layout::run(&what),
         Command::Identify(what) => identify::run(database.as_deref(), &what),
         Command::Pull(what) => pull::run(&wanted(database.as_deref())?, &what, verbose),
         Command::Verify(what) => verify::run(&what),

@@ -11,5 +11,6 @@ pub mod debug;
 pub mod facts;
 pub mod input;
 pub mod package;
+pub mod process;
 pub mod pull;
 pub mod verify;

@@ -182,3 +182,92 @@ fn import_takes_names_of_a_debug_file() {
     place.check(&import, 0, "linked.so: names of ");
     place.check(&["lookup", "linked.so", "store_put"], 0, &place.offset("store_put"));
 }
+
+#[test]
+fn layout_tells_fields() {
+    let place = Place::new();
+    let source = "struct inner { int x; short y; };\n\
+                  struct outer { char c; struct inner in; unsigned low : 3, high : 5; struct later *p; } shown;\n";
+    std::fs::write(place.path("fields.c"), source).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).current_dir(place.folder.path()).status().unwrap();
+        assert!(status.success(), "{program} {arguments:?}");
+    };
+    run("gcc", &["-g", "-shared", "-fPIC", "-Wl,--build-id", "-o", "fields.so", "fields.c"]);
+    run("objcopy", &["--only-keep-debug", "fields.so", "fields.debug"]);
+    run("objcopy", &["--strip-all", "--add-gnu-debuglink=fields.debug", "fields.so", "bare.so"]);
+    let expected = "struct outer: 24 bytes, in 1 unit\n  \
+                    0     1       c     char\n  \
+                    4     8       in    inner\n  \
+                    12:0  3 bits  low   unsigned int\n  \
+                    12:3  5 bits  high  unsigned int\n  \
+                    16    8       p     later *\n";
+    let plain = |text: String| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for file in ["fields.so", "bare.so"] {
+        let out = place.check(&["layout", file, "outer"], 0, "");
+        assert_eq!(words(&out), words(expected), "{file}: {:?}", plain(out));
+    }
+    let out = place.check(&["layout", "fields.so", "outer.in", "--all", "--json"], 0, "");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let paths = told[0]["fields"].as_array().unwrap().iter().map(|field| (&field["path"], &field["offset_bits"]));
+    let paths: Vec<String> = paths.map(|(path, bits)| format!("{path} {bits}")).collect();
+    assert_eq!(paths, [r#""in" 32"#, r#""in.x" 32"#, r#""in.y" 64"#]);
+    place.check(&["layout", "fields.so", "outer.none"], 1, "outer.none: no field none in any of 1 layouts");
+    place.check(&["layout", "fields.so", "later"], 1, "later is declared, but defined in no unit of this file");
+    place.check(&["layout", "fields.so", "nothing", "inner"], 1, "no struct, class or union of this name: nothing");
+    place.check(&["layout", "stripped.so", "outer"], 2, "no debug information");
+}
+
+#[test]
+fn scan_tells_what_processes_have() {
+    let place = Place::new();
+    place.check(&["import", "twin.so"], 0, "names");
+    let out = place.check(&["scan", "."], 0, "not known");
+    let line =
+        |name: &str| out.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {out}")).to_owned();
+    assert!(line("twin.so").contains("functions of twin.so"), "{out}");
+    assert!(line("labelled.so").ends_with("not known"), "{out}");
+    // stripped, it is the same build
+    assert!(line("stripped.so").contains("functions of twin.so"), "{out}");
+
+    // a process that has it mapped, and one that has it no more by its name
+    let program = place.path("program.c");
+    std::fs::write(&program, "#include <dlfcn.h>\n#include <stdio.h>\n#include <unistd.h>\n\
+        int main(int argc, char **argv) { puts(dlopen(argv[1], RTLD_NOW) ? \"up\" : dlerror()); fflush(stdout); pause(); }\n")
+    .unwrap();
+    let built = Command::new("gcc").arg("-o").arg(place.path("program")).arg(&program).arg("-ldl").status().unwrap();
+    assert!(built.success());
+    std::fs::copy(place.path("stripped.so"), place.path("mapped.so")).unwrap();
+    let mut child = Command::new(place.path("program"))
+        .arg(place.path("mapped.so"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"up\n");
+    let pid = child.id().to_string();
+    let (code, out, error) = place.run(&["scan", "--pid", &pid]);
+    std::fs::remove_file(place.path("mapped.so")).unwrap();
+    let (after, json, _) = place.run(&["scan", "--pid", &pid, "--json"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(code, 0, "{out}{error}");
+    let line = out.lines().find(|line| line.contains("mapped.so")).unwrap();
+    assert!(line.contains("functions of twin.so") && line.contains(&format!("process {pid}")), "{out}");
+    assert!(out.lines().any(|line| line.contains("libc.so.6") && line.contains("not known")), "{out}");
+    // deleted files are read by the mapping, which takes rights
+    if is_root() {
+        assert_eq!(after, 0, "{json}");
+        let files: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let mapped = files.as_array().unwrap().iter().find(|file| file["is_deleted"] == true).unwrap();
+        assert_eq!((&mapped["known"], mapped["processes"][0].as_u64()), (&true.into(), Some(u64::from(child.id()))));
+    }
+    place.check(&["scan", "--pid", "4194304999"], 2, "");
+    place.check(&["scan", "no-such-folder"], 2, "no-such-folder");
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}

@@ -63,6 +63,12 @@ impl<'d> Dwarf<'d> {
         Ok(dwarf)
     }
 
+    /// Whether a file has debug information.
+    #[must_use]
+    pub fn is_in(image: &Image<'_>) -> bool {
+        matches!(unpack::size(image, ".debug_info"), Some(1..))
+    }
+
     /// For gimli.
     fn borrow(&self) -> gimli::Dwarf<Slice<'_>> {
         let mut dwarf =

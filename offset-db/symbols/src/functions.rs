@@ -208,11 +208,7 @@ impl<'i, 'd> Sources<'i, 'd> {
     /// # Errors
     /// Neither has any, or they cannot be unpacked.
     pub fn dwarf(&self) -> Result<Dwarf<'d>> {
-        let has = |image: &&Image<'_>| {
-            [".debug_info", ".zdebug_info"]
-                .iter()
-                .any(|name| image.section(name).is_some_and(|section| !section.data.is_empty()))
-        };
+        let has = |image: &&Image<'_>| Dwarf::is_in(image);
         let holder = Some(self.image).filter(has).or(self.debug_file.filter(has)).unwrap_or(self.image);
         Dwarf::load(holder, self.alternate, self.decompress)
     }

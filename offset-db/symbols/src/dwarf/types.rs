@@ -24,8 +24,10 @@ struct Entry<'a> {
     begin: Place,
 }
 
-/// Typedefs of typedefs, arrays of arrays, structs in structs: nothing real is deeper.
+/// Typedefs of typedefs, arrays of arrays: nothing real is deeper.
 const DEEPEST: u32 = 24;
+/// Structs in structs and classes of classes: tuples and tables made of templates have a level for each element.
+const DEEPEST_MEMBERS: u32 = 128;
 /// Fields of a type that are told.
 const MOST_FIELDS: usize = 8192;
 
@@ -186,7 +188,7 @@ impl<'u, 'a> Types<'u, 'a> {
 
     /// Adds the members of a struct, class or union.
     fn members(&mut self, of: &Entry<'a>, within: &Within, layout: &mut Layout) {
-        if within.level > DEEPEST || layout.is_cut {
+        if within.level > DEEPEST_MEMBERS {
             layout.is_cut = true;
             return;
         }
@@ -197,15 +199,15 @@ impl<'u, 'a> Types<'u, 'a> {
             return;
         }
         for die in children {
+            if layout.fields.len() >= MOST_FIELDS {
+                layout.is_cut = true;
+                return;
+            }
             let entry = Entry { die, unit: Rc::clone(&of.unit), begin: of.begin };
             match entry.die.tag() {
                 constants::DW_TAG_member => self.member(&entry, within, layout),
                 constants::DW_TAG_inheritance => self.base(&entry, within, layout),
                 _ => {}
-            }
-            if layout.fields.len() >= MOST_FIELDS {
-                layout.is_cut = true;
-                return;
             }
         }
     }

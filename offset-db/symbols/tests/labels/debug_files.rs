@@ -134,3 +134,38 @@ fn packed_debug_sections_are_unpacked() {
     let error = Sources { decompress: &short, ..Sources::of(&image) }.dwarf().err().unwrap();
     assert!(error.to_string().contains("bytes where the header says"), "{error}");
 }
+
+#[test]
+fn what_debug_files_share_is_read() {
+    let folder = folder();
+    let at = folder.path();
+    let source = "#include <string>\n#include <vector>\nnamespace app {\n\
+                  struct Record { std::string name; std::vector<int> values; int last; };\n\
+                  int NAME(Record &r) { r.values.push_back(3); return r.last; }\n}\n";
+    std::fs::write(at.join("unit.cpp"), source).unwrap();
+    let lines = [
+        "g++ -g -O1 -shared -fPIC -Wl,--build-id -DNAME=one -o one.so unit.cpp",
+        "g++ -g -O1 -shared -fPIC -Wl,--build-id -DNAME=two -o two.so unit.cpp",
+        "objcopy --only-keep-debug one.so one.debug",
+        "objcopy --only-keep-debug two.so two.debug",
+        "objcopy --strip-all one.so stripped.so",
+        "dwz -m shared.debug one.debug two.debug",
+    ];
+    if run(at, &lines).is_none() {
+        return;
+    }
+    let (whole, stripped, debug) = (read(at, "one.so"), read(at, "stripped.so"), read(at, "one.debug"));
+    let shared = read(at, "shared.debug");
+    let (whole, stripped) = (Image::parse(&whole).unwrap(), Image::parse(&stripped).unwrap());
+    let (debug, shared) = (Image::parse(&debug).unwrap(), Image::parse(&shared).unwrap());
+    let truth = Sources { dwarf: true, ..Sources::of(&whole) };
+    let sources = Sources { debug_file: Some(&debug), alternate: Some(&shared), dwarf: true, ..Sources::of(&stripped) };
+    let (truth_found, found) = (functions(&truth).unwrap(), functions(&sources).unwrap());
+    assert_eq!(found.diagnostics, []);
+    assert_eq!(names(&found, Source::Dwarf), names(&truth_found, Source::Dwarf));
+    let record = |sources: &Sources<'_, '_>| layouts(&sources.dwarf().unwrap(), "app::Record").unwrap();
+    assert_eq!(record(&sources), record(&truth));
+    assert!(record(&truth)[0].layout.field("values._M_impl._M_start").is_some(), "{:#?}", record(&truth));
+    let wrong = Sources { alternate: Some(&debug), ..sources };
+    assert!(matches!(functions(&wrong).unwrap_err(), Error::OtherBuild { .. }));
+}

@@ -65,6 +65,30 @@ fn fields_are_where_the_program_has_them() {
 }
 
 #[test]
+fn what_is_nested_deeper_is_cut_and_the_rest_told() {
+    let folder = folder();
+    let source = "template <int N> struct Nest { Nest<N - 1> n; int x; };\ntemplate <> struct Nest<0> { int x; };\n\
+                  struct Whole { int a; Nest<NESTED> deep; int b; } whole;\n";
+    std::fs::write(folder.path().join("nest.cpp"), source).unwrap();
+    let check = |nested: usize, is_cut: bool| {
+        let line = format!("g++ -g -shared -fPIC -DNESTED={nested} -o nest.so nest.cpp");
+        if run(folder.path(), &[&line]).is_none() {
+            return;
+        }
+        let data = std::fs::read(folder.path().join("nest.so")).unwrap();
+        let image = Image::parse(&data).unwrap();
+        let found = layouts(&Sources::of(&image).dwarf().unwrap(), "Whole").unwrap();
+        let layout = &found[0].layout;
+        assert_eq!(layout.is_cut, is_cut, "{nested}");
+        assert_eq!(layout.field("b").unwrap().offset_bits / 32, nested as u64 + 2);
+        let innermost = format!("deep{}.x", ".n".repeat(nested));
+        assert_eq!(layout.field(&innermost).map(|field| field.offset_bits), (!is_cut).then_some(32));
+    };
+    check(100, false);
+    check(300, true);
+}
+
+#[test]
 fn units_that_differ_are_all_told() {
     let folder = folder();
     let source = "struct thing { int a;\n#ifdef DEBUG\nint extra;\n#endif\nlong b; };\nstruct thing NAME = { 1 };\n";

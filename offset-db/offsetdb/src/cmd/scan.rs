@@ -1,0 +1,147 @@
+//! `offsetdb scan`: which files of processes, or of a folder, the database knows.
+
+use crate::args::Scan;
+use crate::process::{self, Mapped};
+use anyhow::{Context, Result};
+use image::Image;
+use memmap2::Mmap;
+use offset_db::{Fingerprint, Origin, Store};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A file and what is known of it.
+#[derive(Debug, Serialize)]
+struct Told {
+    file: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_deleted: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<u32>,
+    key: String,
+    machine: String,
+    known: bool,
+    /// The functions that the database has of it.
+    functions: usize,
+    origins: Vec<Origin>,
+}
+
+/// Where proc is mounted.
+const PROC: &str = "/proc";
+
+/// Prints the files; exit 1 where none is known.
+///
+/// # Errors
+/// There is no such process or folder; the database cannot be read.
+pub(super) fn run(database: Option<&Path>, what: &Scan) -> Result<ExitCode> {
+    let store = super::maybe(database)?;
+    let proc = Path::new(PROC);
+    let files = match (&what.folder, what.pid.as_slice()) {
+        (Some(folder), _) => in_folder(folder)?,
+        (None, []) => process::mapped(proc, &process::all(proc)?, true)?,
+        (None, some) => process::mapped(proc, some, false)?,
+    };
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(told(store.as_ref(), file)?);
+    }
+    let mut out = std::io::stdout().lock();
+    if what.json {
+        serde_json::to_writer_pretty(&mut out, &all).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", text(&all))?;
+    }
+    Ok(if all.iter().any(|one| one.known) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `None`: it cannot be read, or is no ELF file. Both are usual: scripts, other users' files, what is half written.
+fn told(store: Option<&Store>, file: Mapped) -> Result<Option<Told>> {
+    let opened = file.open.iter().find_map(|path| {
+        let opened = File::open(path).ok()?;
+        // a pipe or a device would be waited for
+        opened.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0).then_some(opened)
+    });
+    let Some(opened) = opened else {
+        tracing::info!("{}: it cannot be read", file.path);
+        return Ok(None);
+    };
+    // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
+    let bytes = unsafe { Mmap::map(&opened) }.with_context(|| file.path.clone())?;
+    let Ok(image) = Image::parse(&bytes) else { return Ok(None) };
+    let fingerprint = Fingerprint::of(&image);
+    let mut told = Told {
+        file: file.path,
+        is_deleted: file.is_deleted,
+        processes: file.processes,
+        key: fingerprint.key(),
+        machine: fingerprint.machine.clone(),
+        known: false,
+        functions: 0,
+        origins: Vec::new(),
+    };
+    if let Some(store) = store
+        && let Some(known) = store.known(&fingerprint)?
+    {
+        told.known = true;
+        let names: BTreeSet<String> = store.facts(&known)?.into_iter().map(|fact| fact.name).collect();
+        told.functions = names.len();
+        told.origins = store.origins(&known)?;
+    }
+    Ok(Some(told))
+}
+
+/// All that may be programs or libraries in a folder and below; links are not followed.
+fn in_folder(folder: &Path) -> Result<Vec<Mapped>> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let entries = match std::fs::read_dir(&next) {
+            Ok(entries) => entries,
+            Err(error) if next == folder => return Err(error).with_context(|| folder.display().to_string()),
+            Err(error) => {
+                eprintln!("{}: {error}", next.display());
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(Mapped {
+                    path: entry.path().display().to_string(),
+                    is_deleted: false,
+                    open: vec![entry.path()],
+                    processes: Vec::new(),
+                }),
+                _ => {}
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn text(all: &[Told]) -> String {
+    let rows = all.iter().map(|one| {
+        let origin = one.origins.first().map(|origin| format!("{} {}", origin.package, origin.version));
+        let more = one.origins.len().saturating_sub(1);
+        let known = match (one.known, origin) {
+            (false, _) => "not known".to_owned(),
+            (true, origin) => {
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{} functions of {}{more}", one.functions, origin.unwrap_or_default().trim_end())
+            }
+        };
+        let processes = match one.processes.as_slice() {
+            [] => String::new(),
+            [process] => format!("  process {process}"),
+            several => format!("  {} processes", several.len()),
+        };
+        let deleted = if one.is_deleted { " (deleted)" } else { "" };
+        vec![format!("{}{deleted}", one.file), known + &processes]
+    });
+    super::table(&rows.collect::<Vec<_>>())
+}
