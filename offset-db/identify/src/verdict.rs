@@ -166,7 +166,7 @@ fn contexts(found: &Match) -> usize {
         + usize::from(found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE))
 }
 
-/// Whether a match would do alone. Measured: see `cargo xtask bench offsets`.
+/// Whether a match would do alone. Measured by `offsetdb verify`.
 fn is_strong(witness: Witness, found: &Match) -> bool {
     let evidence = found.evidence;
     let is_same = evidence.has(Evidence::EXACT) || evidence.has(Evidence::SHAPE);

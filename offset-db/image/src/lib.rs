@@ -67,7 +67,7 @@ pub struct Segment {
     pub offset: FileOffset,
     /// Bytes of it in the file.
     pub size: u64,
-    /// Whether it is executed (`PF_X`), written (`PF_W`).
+    /// Whether it is executed (`PF_X`).
     pub executable: bool,
     /// Whether it is written (`PF_W`).
     pub writable: bool,
