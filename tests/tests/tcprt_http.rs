@@ -388,17 +388,20 @@ fn without_tcp_sock(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// A client's two requests on one connection, and the server's answers.
+fn two_requests(measured: &Measured<'_>) {
+    let server = serve(measured.listen(V4), 1, 2);
+    let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
+    (0..2).for_each(|_| ask(&mut stream));
+    drop(stream);
+    server.join().unwrap();
+}
+
 #[test]
 fn root_requests_are_measured_where_members_cannot_be_loaded() {
     let Some(bytes) = object("bpf/tcprt/tcprt.bpf.c", "tcprt.o") else { return };
     by_each_rank_of(&without_tcp_sock(bytes), |measured| {
-        let events = measured.while_it(5, || {
-            let server = serve(measured.listen(V4), 1, 2);
-            let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
-            (0..2).for_each(|_| ask(&mut stream));
-            drop(stream);
-            server.join().unwrap();
-        });
+        let events = measured.while_it(5, || two_requests(measured));
         let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
         assert_eq!((served.len(), asked.len()), (2, 2), "{events:#?}");
         for event in served.iter().chain(&asked) {
@@ -422,13 +425,7 @@ fn root_tasks_whose_times_are_those_of_a_later_call_are_told_so() {
             if session.plan.groups.iter().any(|group| group.name == "tcp" && group.taken > Some(3)) {
                 return;
             }
-            let events = measured.hear(session, 5, || {
-                let server = serve(measured.listen(V4), 1, 2);
-                let mut stream = TcpStream::connect((V4, measured.port)).unwrap();
-                (0..2).for_each(|_| ask(&mut stream));
-                drop(stream);
-                server.join().unwrap();
-            });
+            let events = measured.hear(session, 5, || two_requests(measured));
             let (served, asked) = (of_kind(&events, Kind::Request), of_kind(&events, Kind::Peer));
             assert_eq!((served.len(), asked.len()), (2, 2), "{left_out}: {events:#?}");
             for event in served.iter().chain(&asked) {

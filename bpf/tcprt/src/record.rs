@@ -112,13 +112,13 @@ pub struct Port {
 }
 
 impl Record {
-    /// A record of an event. `epoch_ns` is what the wall clock shows at the event's clock's 0, nanoseconds since 1970.
-    pub fn of(event: &Event, epoch_ns: u64) -> Record {
-        let mut record = Record {
-            kind: event.kind,
+    /// A record of nothing yet.
+    pub(crate) fn empty(kind: Kind, local: SocketAddr, peer: SocketAddr) -> Record {
+        Record {
+            kind,
             start_us: 0,
-            local: event.local,
-            peer: event.peer,
+            local,
+            peer,
             total_us: 0,
             receive_us: 0,
             service_us: 0,
@@ -134,7 +134,12 @@ impl Record {
             owner: Owner::default(),
             http: None,
             protocol: Protocol::Any,
-        };
+        }
+    }
+
+    /// A record of an event. `epoch_ns` is what the wall clock shows at the event's clock's 0, nanoseconds since 1970.
+    pub fn of(event: &Event, epoch_ns: u64) -> Record {
+        let mut record = Record::empty(event.kind, event.local, event.peer);
         record.become_of(event, epoch_ns);
         record
     }

@@ -14,9 +14,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use crate::record::{Owner, Record};
+use crate::record::Record;
 use crate::write::{self, Writer};
-use crate::{Kind, Protocol, log};
+use crate::{Kind, log};
 
 /// Shows a record as a line of the vendor's log, without its end of line.
 #[derive(Clone, Copy, Debug)]
@@ -81,27 +81,9 @@ pub fn parse(line: &str) -> Result<Record, log::Malformed> {
     }
     let start_us = seconds.checked_mul(1_000_000).and_then(|start| start.checked_add(micros));
     let start_us = start_us.ok_or_else(|| log::Malformed::new(1, "the time is out of range".to_owned()))?;
-    let mut record = Record {
-        kind: kind.0,
-        start_us,
-        peer: fields.next::<SocketAddr>("the peer's address and port")?,
-        local: fields.next::<SocketAddr>("the local address and port")?,
-        total_us: 0,
-        receive_us: 0,
-        service_us: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        unacknowledged_bytes: 0,
-        min_rtt_us: 0,
-        retransmissions: 0,
-        task: 0,
-        mss: 0,
-        reordered: false,
-        joined: false,
-        owner: Owner::default(),
-        http: None,
-        protocol: Protocol::Any,
-    };
+    let peer = fields.next::<SocketAddr>("the peer's address and port")?;
+    let local = fields.next::<SocketAddr>("the local address and port")?;
+    let mut record = Record { start_us, ..Record::empty(kind.0, local, peer) };
     match kind.0 {
         Kind::ClosedWhileReceiving => {
             record.task = fields.next("the task's number")?;

@@ -198,15 +198,6 @@ impl Model {
     pub fn at(&self, address: VirtualAddress) -> Option<u32> {
         self.functions.binary_search_by_key(&address, |function| function.address).ok().map(|at| at as u32)
     }
-
-    /// The function whose code has an address.
-    #[must_use]
-    pub fn around(&self, address: VirtualAddress) -> Option<u32> {
-        let after = self.functions.partition_point(|function| function.address <= address);
-        let at = after.checked_sub(1)?;
-        let function = &self.functions[at];
-        (address.0 - function.address.0 < function.size).then_some(at as u32)
-    }
 }
 
 fn range(range: &Range<u32>) -> Range<usize> {

@@ -106,9 +106,6 @@ pub struct Image<'d> {
     segments: Vec<Segment>,
     sections: Vec<Section<'d>>,
     notes: Vec<&'d [u8]>,
-    /// `PT_GNU_EH_FRAME`: address and bytes.
-    frame_index: Option<(VirtualAddress, u64)>,
-    dynamic: Option<(FileOffset, u64)>,
 }
 
 impl<'d> Image<'d> {
@@ -149,8 +146,6 @@ impl<'d> Image<'d> {
             segments: Vec::new(),
             sections: sections::<H>(&table, endian, data),
             notes: Vec::new(),
-            frame_index: None,
-            dynamic: None,
         };
         for segment in headers {
             let (offset, size) = (segment.p_offset(endian).into(), segment.p_filesz(endian).into());
@@ -165,8 +160,6 @@ impl<'d> Image<'d> {
                     writable: flags.0 & elf::PF_W.0 != 0,
                 }),
                 elf::PT_NOTE => image.notes.extend(slice(data, offset, size)),
-                elf::PT_GNU_EH_FRAME => image.frame_index = Some((address, size)),
-                elf::PT_DYNAMIC => image.dynamic = Some((FileOffset(offset), size)),
                 _ => {}
             }
         }
@@ -234,15 +227,6 @@ impl<'d> Image<'d> {
         segment.offset.0.checked_add(address.0 - segment.address.0).map(FileOffset)
     }
 
-    /// Where an offset of the file is loaded, in the first executable segment that has it, else in any.
-    #[must_use]
-    pub fn address_of(&self, offset: FileOffset) -> Option<VirtualAddress> {
-        let has = |segment: &&Segment| offset.0.checked_sub(segment.offset.0).is_some_and(|at| at < segment.size);
-        let mut executable = self.segments.iter().filter(|segment| segment.executable);
-        let segment = executable.find(has).or_else(|| self.segments.iter().find(has))?;
-        segment.address.0.checked_add(offset.0 - segment.offset.0).map(VirtualAddress)
-    }
-
     /// The bytes from an address to the end of its segment, empty where nothing is loaded.
     #[must_use]
     pub fn bytes_from(&self, address: VirtualAddress) -> &'d [u8] {
@@ -269,12 +253,6 @@ impl<'d> Image<'d> {
     fn segment_of(&self, address: VirtualAddress) -> Option<&Segment> {
         let after = self.segments.partition_point(|segment| segment.address <= address);
         self.segments[..after].iter().rev().find(|segment| address.0 - segment.address.0 < segment.size)
-    }
-
-    /// Where the index of `.eh_frame` is loaded (`PT_GNU_EH_FRAME`), and its bytes.
-    #[must_use]
-    pub fn frame_index(&self) -> Option<(VirtualAddress, u64)> {
-        self.frame_index
     }
 
     /// Words of data that the dynamic linker sets to addresses of the file itself (`R_*_RELATIVE`, `DT_RELR`, and symbols that
@@ -357,12 +335,6 @@ impl<'d> Image<'d> {
     #[must_use]
     pub fn word_at(&self, address: VirtualAddress) -> Option<u64> {
         self.bytes_at(address, if self.is_64 { 8 } else { 4 }).map(|bytes| self.number(bytes))
-    }
-
-    /// The place of the dynamic section in the file, and its bytes.
-    #[must_use]
-    pub fn dynamic(&self) -> Option<(FileOffset, u64)> {
-        self.dynamic
     }
 }
 

@@ -1,6 +1,6 @@
 //! Symbols of functions.
 
-use crate::{FileOffset, Image, Section, VirtualAddress};
+use crate::{Image, Section, VirtualAddress};
 use object::elf;
 
 /// Which table a symbol is in.
@@ -121,12 +121,6 @@ impl<'d> Image<'d> {
         }
         found.sort_unstable();
         found
-    }
-
-    /// Where in the file a function's symbol begins.
-    #[must_use]
-    pub fn offset_of(&self, symbol: &Symbol<'_>) -> Option<FileOffset> {
-        self.file_offset(symbol.address)
     }
 }
 

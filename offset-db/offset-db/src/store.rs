@@ -180,28 +180,12 @@ impl Store {
         Ok(self.query(schema::FILE, [fingerprint.key()], known)?.pop())
     }
 
-    /// The files of a build-id: more than one, where code of one build-id differs.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn files_of_build_id(&self, id: &[u8]) -> Result<Vec<Known>> {
-        self.query(schema::FILES_OF_BUILD_ID, [id], known)
-    }
-
     /// All files, in order of key.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn files(&self) -> Result<Vec<Known>> {
         self.query(schema::FILES, [], known)
-    }
-
-    /// The files of a package, in order of key.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn files_of_package(&self, ecosystem: &str, package: &str) -> Result<Vec<Known>> {
-        self.query(schema::FILES_OF_PACKAGE, [ecosystem, package], known)
     }
 
     /// Where a file comes from, in order.
