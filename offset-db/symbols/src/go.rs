@@ -215,17 +215,19 @@ fn read<'d>(image: &Image<'d>, address: VirtualAddress, data: &'d [u8]) -> Resul
             let text = data.get(place..).and_then(|rest| Some(&rest[..memchr::memchr(0, rest)?]));
             text.ok_or_else(|| Error::malformed(SECTION, place as u64, "a name that does not end"))
         };
-        match name() {
+        match (name(), text.checked_add(begin), text.checked_add(end)) {
             _ if end <= begin => {
                 let what = format!("function {index} ends at {end:#x}, before its begin {begin:#x}");
                 diagnostics.push(Error::malformed(SECTION, at as u64, what));
             }
-            Ok(name) => functions.push(GoFunction {
-                name,
-                address: VirtualAddress(text.wrapping_add(begin)),
-                end: VirtualAddress(text.wrapping_add(end)),
-            }),
-            Err(error) => diagnostics.push(error),
+            (Ok(name), Some(address), Some(end)) => {
+                functions.push(GoFunction { name, address: VirtualAddress(address), end: VirtualAddress(end) });
+            }
+            (Ok(_), ..) => {
+                let what = format!("function {index} at {begin:#x} of text at {text:#x} is beyond all addresses");
+                diagnostics.push(Error::malformed(SECTION, at as u64, what));
+            }
+            (Err(error), ..) => diagnostics.push(error),
         }
         // of damaged tables, the first few places are enough
         if diagnostics.len() > 16 {

@@ -189,6 +189,22 @@ fn every_layout_in_both_orders_and_sizes() {
     }
 }
 
+/// Code that is said to begin just below the greatest address: what would end beyond it is told, not wrapped around.
+#[test]
+fn functions_beyond_all_addresses_are_none() {
+    let shape = Shape { big: false, word: 8, layout: GoLayout::Go1_18, text_in_header: true, has_module: false };
+    let mut file = shape.file();
+    let mut put = |at: usize, value: u64| file[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    // where the code's segment is loaded, and the header's text
+    put(64 + 16, u64::MAX - 0x100);
+    put(0x400 + 0x20 + 8 + 2 * 8, u64::MAX - 0x68);
+    let image = Image::parse(&file).unwrap();
+    let table = go_table(&image).unwrap().unwrap();
+    assert_eq!((table.text_by, table.functions.len()), (TextBy::Header, 3));
+    assert!(table.functions.iter().all(|function| function.address < function.end));
+    assert!(table.diagnostics[0].to_string().contains("beyond all addresses"), "{:?}", table.diagnostics);
+}
+
 /// The seeds of the fuzz target are such files: `UPDATE_GOLDEN=1` writes them.
 #[test]
 fn fuzzing_begins_with_these_files() {
