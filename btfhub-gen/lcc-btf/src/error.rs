@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::input::fault::Fault;
+use packages::fault::Fault;
 
 /// An error of this library. Messages name the file; those of a format also the section and the offset in bytes.
 #[derive(Debug, thiserror::Error)]

@@ -20,24 +20,12 @@
 //!                        └ ELF, BTF            archive entries ─ vmlinux ─ spill ─ Kernel { identity, image }
 //! ```
 
-pub mod ar;
-pub mod archive;
 pub mod banner;
-pub mod control;
-pub mod cpio;
 pub mod distro;
 pub mod elf;
 pub mod expand;
-pub mod fault;
-mod map;
 pub mod package;
-pub mod region;
-pub mod rpm;
 pub mod running;
-pub mod spill;
-pub mod stream;
-pub mod tar;
-pub mod xz;
 
 use std::fs::File;
 use std::io::Read;
@@ -45,11 +33,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use self::distro::Evidence;
-use self::fault::Fault;
-use self::region::Region;
-use self::spill::Bytes;
 use crate::error::Error;
 use crate::kernel_id::Identity;
+use packages::fault::Fault;
+use packages::region::Region;
+use packages::spill::Bytes;
+use packages::{ar, rpm, spill, stream, tar};
 
 /// How inputs are read.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use pack::{Lookup, Pack};
 
 use crate::args::PackCommand;
 use crate::error::Error;
-use crate::input::spill::Bytes;
+use packages::spill::Bytes;
 
 /// Runs the command.
 ///

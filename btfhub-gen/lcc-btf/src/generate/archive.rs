@@ -13,8 +13,8 @@ use super::layout::{self, Compress};
 use super::state::State;
 use crate::disk;
 use crate::error::Error;
-use crate::input::spill::Bytes;
 use crate::report::{ModuleRecord, UnitRecord};
+use packages::spill::Bytes;
 
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::io;
 
 use pack::KernelId;
 
-use crate::input::tar;
+use packages::tar;
 
 /// How a layout's files are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

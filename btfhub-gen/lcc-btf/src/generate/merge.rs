@@ -12,8 +12,8 @@ use super::layout::{self, Compress};
 use super::state::State;
 use crate::disk;
 use crate::error::Error;
-use crate::input::spill::Bytes;
 use crate::input::{self, Options};
+use packages::spill::Bytes;
 
 /// What a merge gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use dwarf::{Base, Compat};
 
 use super::kernel::encode;
 use crate::error::Error;
-use crate::input::spill::Bytes;
 use crate::input::{self, Image, Options, elf, package, running};
+use packages::spill::Bytes;
 
 /// Where a kernel's modules are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use super::modules::Modules;
 use crate::error::Error;
 use crate::input::expand::Input;
 use crate::input::package::{self, module_stem};
-use crate::input::spill::Bytes;
 use crate::input::{self, elf, running};
 use crate::kernel_id::Identity;
+use packages::spill::Bytes;
 
 /// An input, and the module files that belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

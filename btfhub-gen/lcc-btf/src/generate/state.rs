@@ -21,8 +21,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::disk;
 use crate::error::Error;
 use crate::input::Content;
-use crate::input::region::Region;
 use crate::report::UnitRecord;
+use packages::region::Region;
 
 /// The work folder of an output.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Names and versions are those of BTFHub's archive (`debian/12`, `ubuntu/22.04`, `centos/8`, `amzn/2`, `ol/8`,
 //! `sles/15.5`, `opensuse-leap/15.5`); where BTFHub has none, `ID` and `VERSION_ID` of the distribution's os-release.
 
-use super::{control, rpm};
+use packages::{control, rpm};
 
 /// A distribution and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]

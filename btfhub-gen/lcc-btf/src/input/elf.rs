@@ -6,7 +6,7 @@ use object::read::elf::{FileHeader, SectionHeader};
 use object::{Endianness, elf};
 
 use super::banner::Banner;
-use super::fault::Fault;
+use packages::fault::Fault;
 
 /// What an ELF file begins with.
 pub const MAGIC: &[u8; 4] = b"\x7fELF";

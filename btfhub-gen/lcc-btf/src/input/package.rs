@@ -4,17 +4,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::archive::{Archive, Entry};
 use super::distro::Evidence;
-use super::fault::Fault;
-use super::region::Region;
-use super::spill::Bytes;
-use super::stream::{self, Stream};
-use super::tar::{Header, TarReader};
-use super::xz::Found;
-use super::{Form, HEAD, Image, Kernel, Options, control, elf, form, no_kernel, of_btf, of_elf, rpm};
+use super::{Form, HEAD, Image, Kernel, Options, elf, form, no_kernel, of_btf, of_elf};
 use crate::error::Error;
 use crate::kernel_id::Identity;
+use packages::entries::{Archive, Entry};
+use packages::fault::Fault;
+use packages::region::Region;
+use packages::spill::Bytes;
+use packages::stream::{self, Stream};
+use packages::tar::{Header, TarReader};
+use packages::xz::Found;
+use packages::{control, rpm};
 
 /// The archive in a package, and what the package says of itself.
 struct Package<'a> {
@@ -25,7 +26,7 @@ struct Package<'a> {
 
 enum Content<'a> {
     Tar(Box<dyn Stream + 'a>),
-    Cpio(super::cpio::CpioReader<'a>),
+    Cpio(packages::cpio::CpioReader<'a>),
 }
 
 impl<'a> Content<'a> {
@@ -194,7 +195,7 @@ pub(super) fn decompressed(bytes: Bytes, name: &str) -> Result<Bytes, Fault> {
         return Ok(bytes);
     }
     let mut stream = stream::open(Region::of_bytes(&bytes), name, 1)?;
-    super::spill::collect(name, &mut stream, None)
+    packages::spill::collect(name, &mut stream, None)
 }
 
 /// The file that vmlinux names in `.gnu_debugaltlink`, by its last part: dwz puts one such file into a package.
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn a_header_is_found_in_the_middle_of_a_stream() {
         let mut piece = vec![7; 1024];
-        piece.extend(super::super::tar::write_file("./usr/lib/debug/boot/vmlinux-6.1.0", b"\x7fELF").unwrap());
+        piece.extend(packages::tar::write_file("./usr/lib/debug/boot/vmlinux-6.1.0", b"\x7fELF").unwrap());
         let expected = Found { name: "./usr/lib/debug/boot/vmlinux-6.1.0".into(), at: 4096 + 1536, len: 4 };
         assert_eq!(vmlinux_header(4096, &piece), Some(expected));
         piece[1024 + 5] ^= 1;

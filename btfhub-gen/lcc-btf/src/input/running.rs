@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::banner::Banner;
 use super::distro::{Distro, Evidence, distro};
-use super::spill::Bytes;
 use super::{Kernel, Options, elf, of_btf};
 use crate::error::Error;
 use crate::kernel_id::Identity;
+use packages::spill::Bytes;
 
 /// The word that stands for the running kernel where a KERNEL is wanted.
 pub const RUNNING: &str = "running";

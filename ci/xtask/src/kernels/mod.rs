@@ -9,16 +9,12 @@
 //! Packages vanish when a newer one replaces them, so nothing is pinned: what was found is recorded in
 //! `kernels.json` in the cache.
 
-mod apt_root;
-mod apt_sources;
 mod catalogue;
 mod unpack;
 
 use crate::{process, setup, workspace};
 use anyhow::{Context, Result, bail};
-pub(crate) use apt_root::AptRoot;
-use apt_root::Package;
-pub(crate) use catalogue::{BOOKWORM, BULLSEYE, Suite, TRIXIE};
+use apt::{AptRoot, Package, Suite};
 use catalogue::{KERNELS, TOOLS, WantedKernel, WantedTool};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,9 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     setup::install_missing()?;
-    let mirrors = apt_sources::mirrors(Path::new("/etc/apt"))?;
+    let mirrors = apt::mirrors(Path::new("/etc/apt"))?;
     let mut roots = BTreeMap::new();
-    let mut open = |suite: catalogue::Suite, architecture: &str| -> Result<Rc<AptRoot>> {
+    let mut open = |suite: Suite, architecture: &str| -> Result<Rc<AptRoot>> {
         let name = format!("{}-{architecture}", suite.name);
         if let Some(root) = roots.get(&name) {
             return Ok(Rc::clone(root));
@@ -134,9 +130,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// The machine's apt has no Debian mirror, or apt-get failed.
 pub(crate) fn apt_root(suite: Suite, architecture: &str) -> Result<AptRoot> {
-    let mirrors = apt_sources::mirrors(Path::new("/etc/apt"))?;
+    let mirrors = apt::mirrors(Path::new("/etc/apt"))?;
     let folder = workspace::cache()?.join("apt").join(format!("{}-{architecture}", suite.name));
-    AptRoot::open(folder, &mirrors, suite, architecture)
+    Ok(AptRoot::open(folder, &mirrors, suite, architecture)?)
+}
+
+/// As [`AptRoot::download`], and says so: some take minutes.
+pub(crate) fn download(root: &AptRoot, package: &Package, folder: &Path) -> Result<PathBuf> {
+    eprintln!("+ {} ({} MiB)", package.file_name(), package.size >> 20);
+    Ok(root.download(package, folder)?)
 }
 
 /// Fetches everything in the catalogue.
@@ -159,7 +161,7 @@ fn candidates(root: &AptRoot, wanted: &WantedKernel) -> Result<Vec<Package>> {
         bail!("the registry has no {prefix}*-{}-dbg in {}", wanted.architecture, wanted.suite.name);
     }
     let mut packages = root.newest(&names)?;
-    packages.sort_by(|a, b| apt_root::compare_versions(&b.version, &a.version).then_with(|| a.name.cmp(&b.name)));
+    packages.sort_by(|a, b| apt::compare_versions(&b.version, &a.version).then_with(|| a.name.cmp(&b.name)));
     Ok(packages)
 }
 
@@ -195,7 +197,7 @@ fn fetch_kernel(root: &AptRoot, wanted: &WantedKernel, cache: &Path) -> Result<(
         if vmlinux.is_file() {
             return Ok((package, vmlinux));
         }
-        match root.download(&package, &workspace::create(cache.join("debs"))?) {
+        match download(root, &package, &workspace::create(cache.join("debs"))?) {
             Ok(deb) => {
                 unpack::vmlinux(&deb, &vmlinux)?;
                 return Ok((package, vmlinux));
@@ -217,7 +219,7 @@ fn fetch_tool(root: &AptRoot, wanted: &WantedTool, cache: &Path) -> Result<PathB
     let run = folder.join("run");
     if !run.is_file() {
         let debs = workspace::create(cache.join("debs"))?;
-        let files = packages.iter().map(|package| root.download(package, &debs)).collect::<Result<Vec<_>>>()?;
+        let files = packages.iter().map(|package| download(root, package, &debs)).collect::<Result<Vec<_>>>()?;
         unpack::tool(&files, wanted.program, &folder)?;
     }
     Ok(run)
@@ -270,7 +272,7 @@ pub(crate) fn recorded() -> Result<Vec<RecordedPackage>> {
         }
         let line = numbers_in(&name).into_iter().take(2).collect();
         let slot = newest.entry((line, package.architecture.clone())).or_insert_with(|| package.clone());
-        if apt_root::compare_versions(&package.version, &slot.version).is_gt() {
+        if apt::compare_versions(&package.version, &slot.version).is_gt() {
             *slot = package;
         }
     }

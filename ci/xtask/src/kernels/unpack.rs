@@ -1,8 +1,8 @@
 //! Unpacks one file of a kernel's debug package, or a tool with all its libraries, without root.
 
-use super::apt_root::require_free;
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
+use apt::require_free;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 

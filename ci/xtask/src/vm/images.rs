@@ -1,8 +1,9 @@
 //! The kernels to boot: the newest cloud kernel of each line, from the registry, with the modules that tests need.
 
-use crate::kernels::{self, AptRoot, Suite};
+use crate::kernels;
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
+use apt::{AptRoot, Suite};
 use std::path::{Path, PathBuf};
 
 /// A kernel in the cache.
@@ -16,10 +17,10 @@ pub(super) struct Image {
 
 /// A line, or `None` for the newest there is, and where it is.
 const LINES: [(Option<&str>, Suite); 4] = [
-    (Some("5.10"), kernels::BULLSEYE),
-    (Some("6.1"), kernels::BOOKWORM),
-    (Some("6.12"), kernels::TRIXIE),
-    (None, kernels::TRIXIE),
+    (Some("5.10"), Suite::BULLSEYE),
+    (Some("6.1"), Suite::BOOKWORM),
+    (Some("6.12"), Suite::TRIXIE),
+    (None, Suite::TRIXIE),
 ];
 
 /// Fetches the kernels of these lines (all, if none is named), for amd64.
@@ -74,7 +75,7 @@ fn fetch_one(line: Option<&str>, suite: Suite) -> Result<Image> {
 fn download(root: &AptRoot, name: &str) -> Result<PathBuf> {
     let package =
         root.newest(std::slice::from_ref(&name.to_owned()))?.pop().with_context(|| format!("the record of {name}"))?;
-    root.download(&package, &workspace::create(workspace::cache()?.join("debs"))?)
+    kernels::download(root, &package, &workspace::create(workspace::cache()?.join("debs"))?)
 }
 
 /// A module of the kernel in the package, or in a package of its own (from 6.19 on), as the kernel takes it. `None`, said, where

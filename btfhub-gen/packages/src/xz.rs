@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use liblzma::stream::{Action, Status, Stream as Lzma};
 
 use self::index::{Block, stream_blocks};
-use super::fault::Fault;
-use super::region::Region;
-use super::spill::{Bytes, LARGEST_IMAGE, SparseFile};
-use super::stream::{DECODER_MEMORY, Stream};
+use crate::fault::Fault;
+use crate::region::Region;
+use crate::spill::{Bytes, LARGEST_IMAGE, SparseFile};
+use crate::stream::{DECODER_MEMORY, Stream};
 
 /// Blocks that are kept in memory as a whole may not be larger; a file with such a block is read sequentially.
 const LARGEST_BLOCK: u64 = 256 << 20;
@@ -336,7 +336,7 @@ impl Stream for BlockStream<'_> {
     fn extract(&mut self, name: &str, len: u64) -> Result<Bytes, Fault> {
         // A small file lies in blocks that are decoded anyhow.
         if len < 32 << 20 {
-            return super::spill::collect(name, self, Some(len));
+            return crate::spill::collect(name, self, Some(len));
         }
         let written: Vec<AtomicBool> = self.blocks.blocks.iter().map(|_| AtomicBool::new(false)).collect();
         let bytes = self.fill(SparseFile::new()?, &written, self.position, len)?;

@@ -3,8 +3,8 @@
 //! Read here and not by a crate: it is a 60-byte header before each member, and the members must be given as ranges of
 //! the file, for reading without copying.
 
-use super::fault::Fault;
-use super::region::Region;
+use crate::fault::Fault;
+use crate::region::Region;
 
 /// What the file begins with.
 pub const MAGIC: &[u8; 8] = b"!<arch>\n";

@@ -2,24 +2,26 @@
 //!
 //! Both formats of sources.list(5): one line each, and deb822 stanzas.
 
-use super::catalogue::CODE_NAMES;
-use anyhow::{Context, Result, bail};
+use crate::suite::CODE_NAMES;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// One repository: a URI and how its Release file is signed.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub(crate) struct Mirror {
-    pub(crate) uri: String,
+pub struct Mirror {
+    /// Where it is.
+    pub uri: String,
     /// A keyring file; without one, apt's trusted keys are used.
-    pub(crate) signed_by: Option<PathBuf>,
+    pub signed_by: Option<PathBuf>,
 }
 
 /// Debian's two repositories.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub(crate) struct Mirrors {
-    pub(crate) main: Mirror,
+pub struct Mirrors {
+    /// Of the suites.
+    pub main: Mirror,
     /// Absent where the machine takes no security updates.
-    pub(crate) security: Option<Mirror>,
+    pub security: Option<Mirror>,
 }
 
 /// An enabled `deb` entry for one URI and suite.
@@ -33,29 +35,28 @@ struct Entry {
 ///
 /// # Errors
 /// A file cannot be read, or no entry is Debian's.
-pub(crate) fn mirrors(etc: &Path) -> Result<Mirrors> {
+pub fn mirrors(etc: &Path) -> Result<Mirrors> {
     let mut files = vec![etc.join("sources.list")];
     let parts = etc.join("sources.list.d");
     if parts.is_dir() {
-        let listing = std::fs::read_dir(&parts).with_context(|| format!("read {}", parts.display()))?;
-        for entry in listing {
-            files.push(entry.with_context(|| format!("read {}", parts.display()))?.path());
+        for entry in std::fs::read_dir(&parts).map_err(Error::io(&parts))? {
+            files.push(entry.map_err(Error::io(&parts))?.path());
         }
     }
     files.sort();
     let mut entries = Vec::new();
     for path in files.iter().filter(|path| path.is_file()) {
-        let read = || std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+        let read = || std::fs::read_to_string(path).map_err(Error::io(path));
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("list") => entries.extend(read()?.lines().filter_map(one_line)),
             Some("sources") => entries.extend(read()?.split("\n\n").flat_map(stanza)),
             _ => {}
         }
     }
-    choose(entries).with_context(|| format!("find Debian's mirror in the apt sources below {}", etc.display()))
+    choose(entries).ok_or_else(|| Error::NoMirror { etc: etc.to_owned() })
 }
 
-fn choose(entries: Vec<Entry>) -> Result<Mirrors> {
+fn choose(entries: Vec<Entry>) -> Option<Mirrors> {
     let mut main = None;
     let mut security = None;
     for entry in entries {
@@ -67,10 +68,7 @@ fn choose(entries: Vec<Entry>) -> Result<Mirrors> {
         let role = if pocket == "security" || entry.suite.contains('/') { &mut security } else { &mut main };
         role.get_or_insert(entry.mirror);
     }
-    match main {
-        Some(main) => Ok(Mirrors { main, security }),
-        None => bail!("no enabled entry has a Debian suite"),
-    }
+    Some(Mirrors { main: main?, security })
 }
 
 /// `deb [option=value …] uri suite component…`

@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::fault::Fault;
-use super::map;
+use crate::fault::Fault;
+use crate::map;
 
 /// Up to this size an image is kept in memory.
 const IN_MEMORY: u64 = 64 << 20;

@@ -4,13 +4,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::fault::{Fault, Malformed};
-use super::region::{Region, RegionReader};
-use super::spill::{self, Bytes};
-use super::xz;
+use crate::fault::{Fault, Malformed};
+use crate::region::{Region, RegionReader};
+use crate::spill::{self, Bytes};
+use crate::xz;
 
 /// Memory that an xz or lzma decoder may use; `xz -9` needs 65 MiB, dictionaries go up to 1.5 GiB.
-pub(super) const DECODER_MEMORY: u64 = 2 << 30;
+pub(crate) const DECODER_MEMORY: u64 = 2 << 30;
 
 /// How bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

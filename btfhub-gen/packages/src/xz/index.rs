@@ -1,7 +1,7 @@
 //! Where the blocks of an xz stream are, by the index at its end.
 
-use super::super::fault::Fault;
-use super::super::region::Region;
+use crate::fault::Fault;
+use crate::region::Region;
 
 const HEADER: u64 = 12;
 const FOOTER: u64 = 12;

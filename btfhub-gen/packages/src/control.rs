@@ -1,10 +1,10 @@
 //! The control file of a Debian package: `deb-control(5)`.
 
-use super::archive::Archive;
-use super::fault::Fault;
-use super::region::Region;
-use super::tar::TarReader;
-use super::{ar, stream};
+use crate::entries::Archive;
+use crate::fault::Fault;
+use crate::region::Region;
+use crate::tar::TarReader;
+use crate::{ar, stream};
 
 /// A control file is never larger in good faith.
 const LARGEST: u64 = 1 << 20;

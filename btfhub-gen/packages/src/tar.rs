@@ -3,10 +3,10 @@
 //! Read here and not by a crate: the content that is not wanted must be jumped over in a stream that can jump
 //! ([`Stream::skip`]) and does not implement `Seek`, and a header must be recognised in the middle of a stream.
 
-use super::archive::{Archive, Entry, printable};
-use super::fault::Fault;
-use super::spill::Bytes;
-use super::stream::Stream;
+use crate::entries::{Archive, Entry, printable};
+use crate::fault::Fault;
+use crate::spill::Bytes;
+use crate::stream::Stream;
 
 const BLOCK: u64 = 512;
 /// A long name or a set of pax records is never longer in good faith.
@@ -227,9 +227,9 @@ pub fn write_file(name: &str, content: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use std::process::Command;
 
-    use super::super::region::Region;
-    use super::super::stream;
     use super::*;
+    use crate::region::Region;
+    use crate::stream;
 
     fn entries(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
         let mut tar = TarReader::new(stream::open(Region::of_bytes(bytes), "data.tar", 1)?);

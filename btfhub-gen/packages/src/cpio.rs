@@ -1,10 +1,10 @@
 //! cpio, the payload of an rpm: the "new ASCII" format of `cpio(5)`, and rpm's own for files above 4 GiB, whose header
 //! has only the file's number in the rpm's list.
 
-use super::archive::{Archive, Entry, printable};
-use super::fault::Fault;
-use super::spill::Bytes;
-use super::stream::Stream;
+use crate::entries::{Archive, Entry, printable};
+use crate::fault::Fault;
+use crate::spill::Bytes;
+use crate::stream::Stream;
 
 /// A path is never longer in good faith.
 const LONGEST_NAME: u64 = 1 << 16;
@@ -111,9 +111,9 @@ impl Archive for CpioReader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::region::Region;
-    use super::super::stream;
     use super::*;
+    use crate::region::Region;
+    use crate::stream;
 
     fn newc(mode: u32, name: &str, content: &[u8]) -> Vec<u8> {
         let mut bytes = b"070701".to_vec();

@@ -5,11 +5,11 @@
 //!
 //! The format: <https://rpm-software-management.github.io/rpm/manual/format_v4.html>. All numbers are big-endian.
 
-use super::archive::Entry;
-use super::cpio::CpioReader;
-use super::fault::Fault;
-use super::region::Region;
-use super::stream;
+use crate::cpio::CpioReader;
+use crate::entries::Entry;
+use crate::fault::Fault;
+use crate::region::Region;
+use crate::stream;
 
 /// What the file begins with.
 pub const MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
@@ -120,7 +120,7 @@ impl Header {
     }
 
     fn string(&self, tag: u32) -> String {
-        self.strings(tag).first().map(|s| super::archive::printable(s)).unwrap_or_default()
+        self.strings(tag).first().map(|s| crate::entries::printable(s)).unwrap_or_default()
     }
 
     /// Numbers of 32 (type 4) or 64 bits (type 5).
@@ -148,7 +148,7 @@ impl Header {
         }
         let path = |i: usize| Some([*folders.get(indexes[i] as usize)?, names[i]].concat());
         (0..names.len())
-            .map(|i| Some(Entry { name: super::archive::printable(&path(i)?), size: sizes[i] }))
+            .map(|i| Some(Entry { name: crate::entries::printable(&path(i)?), size: sizes[i] }))
             .collect::<Option<_>>()
             .unwrap_or_default()
     }
@@ -162,8 +162,8 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use rpm::{BuildConfig, CompressionWithLevel, FileOptions, PackageBuilder};
 
-    use super::super::archive::Archive;
     use super::*;
+    use crate::entries::Archive;
 
     fn package(compression: CompressionWithLevel) -> Vec<u8> {
         let config = BuildConfig::default().compression(compression).source_date(0u32);

@@ -1,7 +1,7 @@
 //! What the archives within packages have in common: entries in a stream, of which few are wanted.
 
-use super::fault::Fault;
-use super::spill::Bytes;
+use crate::fault::Fault;
+use crate::spill::Bytes;
 
 /// A regular file in an archive. Folders, links and devices are passed over: nothing is ever written under an entry's
 /// name, so that neither a hostile path nor a link leads anywhere.
@@ -29,6 +29,6 @@ pub trait Archive {
 }
 
 /// An archive's path as text that can be printed on a terminal.
-pub(super) fn printable(name: &[u8]) -> String {
+pub(crate) fn printable(name: &[u8]) -> String {
     String::from_utf8_lossy(name).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

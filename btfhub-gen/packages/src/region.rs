@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use super::fault::Fault;
+use crate::fault::Fault;
 
 /// Where the bytes of a [`Region`] are.
 #[derive(Debug, Clone, Copy)]

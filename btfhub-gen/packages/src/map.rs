@@ -10,7 +10,7 @@ use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 /// The caller has seen that the file is that long. Should another process shorten it while it is read, the system ends
 /// this one with SIGBUS, as it does with every tool that maps its input; packages are therefore not mapped, and what is
 /// unpacked from them lies in a file that nobody else can open.
-pub(super) fn file(file: &File, offset: u64, len: u64, whole: bool) -> io::Result<Mmap> {
+pub(crate) fn file(file: &File, offset: u64, len: u64, whole: bool) -> io::Result<Mmap> {
     let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let mut options = MmapOptions::new();
     options.offset(offset).len(len);
@@ -25,7 +25,7 @@ pub(super) fn file(file: &File, offset: u64, len: u64, whole: bool) -> io::Resul
 }
 
 /// Gives the memory of `part` of a mapping back; should it be read again, it comes from the file again.
-pub(super) fn release(map: &Mmap, part: &[u8]) {
+pub(crate) fn release(map: &Mmap, part: &[u8]) {
     const PAGE: usize = 4096;
     let start = (part.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
     let end = start.saturating_add(part.len());
