@@ -24,7 +24,7 @@ pub struct Member<'d> {
     pub path: String,
     /// Where its bytes are in the archive, if they are stored as they are: so Android loads libraries of an APK without unpacking it.
     pub offset: Option<u64>,
-    /// What is in it. Of stored ones the checksum was not looked at.
+    /// What is in it. Of stored ones the checksum was not looked at, and they may begin at an odd address.
     pub bytes: Cow<'d, [u8]>,
 }
 

@@ -42,6 +42,12 @@ pub(crate) fn read(image: &Image<'_>) -> Vec<Frame> {
         let between = frames[at].address.0 - frames[at - 1].address.0;
         frames[at - 1].size = frames[at - 1].size.min(between);
     }
+    // nor is the same part of the file loaded as code in many places
+    let mut left = image.data().len() as u64;
+    for frame in &mut frames {
+        frame.size = frame.size.min(left);
+        left -= frame.size;
+    }
     frames
 }
 

@@ -26,6 +26,18 @@ pub enum Error {
         /// What is wrong.
         source: object::Error,
     },
+    /// A table has more entries than any file that is loaded.
+    #[error("{table}, offset {offset:#x}: {count} entries are more than {most}")]
+    Count {
+        /// Which.
+        table: &'static str,
+        /// Where it begins.
+        offset: u64,
+        /// How many it has.
+        count: u64,
+        /// The most.
+        most: u64,
+    },
 }
 
 impl Error {

@@ -13,10 +13,12 @@
 mod error;
 mod notes;
 mod symbols;
+mod tables;
 
 pub use error::{Error, Result};
 pub use notes::BuildIds;
 pub use symbols::{Symbol, Table};
+pub use tables::header_tables;
 
 use object::read::elf::{FileHeader, ProgramHeader, Rel, Rela, SectionHeader, SectionTable};
 use object::{Endianness, elf};
@@ -94,6 +96,12 @@ pub struct Section<'d> {
     pub data: &'d [u8],
 }
 
+/// The most segments: Linux loads no file whose table of them has more than 64 KiB (`load_elf_phdrs` of fs/binfmt_elf.c).
+const MOST_SEGMENTS: u64 = 2048;
+
+/// The most sections: objects with one for each function have some 100,000.
+const MOST_SECTIONS: u64 = 1 << 20;
+
 /// A file, parsed as far as its tables.
 #[derive(Clone, Debug)]
 pub struct Image<'d> {
@@ -135,8 +143,10 @@ impl<'d> Image<'d> {
         let at = header.e_phoff(endian).into();
         let headers =
             header.program_headers(endian, data).map_err(|error| Error::table("program headers", at, error))?;
+        limit("program headers", at, headers.len(), MOST_SEGMENTS)?;
         let at = header.e_shoff(endian).into();
         let table = header.sections(endian, data).map_err(|error| Error::table("section headers", at, error))?;
+        limit("section headers", at, table.len(), MOST_SECTIONS)?;
         let mut image = Image {
             data,
             machine,
@@ -273,7 +283,10 @@ impl<'d> Image<'d> {
         endian: Endianness,
     ) -> Vec<(VirtualAddress, VirtualAddress)> {
         let mut found = Vec::new();
-        for section in &self.sections {
+        let relocates = |section: &&Section<'d>| {
+            matches!(elf::SectionType(section.kind), elf::SHT_RELA | elf::SHT_REL | elf::SHT_RELR)
+        };
+        for section in self.apart(relocates) {
             match elf::SectionType(section.kind) {
                 elf::SHT_RELA => {
                     let entries: &[H::Rela] = object::slice_from_all_bytes(section.data).unwrap_or_default();
@@ -303,11 +316,27 @@ impl<'d> Image<'d> {
         found
     }
 
+    /// Sections of a kind. Where they overlap, only as many as there are bytes in the file: who has it read over and over means no
+    /// good.
+    pub(crate) fn apart(&self, is_it: impl Fn(&&Section<'d>) -> bool) -> impl Iterator<Item = &Section<'d>> {
+        let mut left = self.data.len();
+        self.sections.iter().filter(is_it).take_while(move |section| {
+            let fits = section.data.len() <= left;
+            left = left.saturating_sub(section.data.len());
+            fits
+        })
+    }
+
     /// `SHT_RELR`: an address, then bitmaps of the words behind it.
     fn packed_pointers(&self, data: &[u8], found: &mut Vec<(VirtualAddress, VirtualAddress)>) {
         let size = if self.is_64 { 8 } else { 4 };
         let mut next = 0u64;
+        // no word has two
+        let most = found.len() + self.data.len() / size;
         for entry in data.chunks_exact(size).map(|bytes| self.number(bytes)) {
+            if found.len() > most {
+                break;
+            }
             if entry & 1 == 0 {
                 found.extend(self.word_at(VirtualAddress(entry)).map(|to| (VirtualAddress(entry), VirtualAddress(to))));
                 next = entry.wrapping_add(size as u64);
@@ -364,6 +393,11 @@ fn sections<'d, H: FileHeader<Endian = Endianness>>(
         data: header.data(endian, data).unwrap_or_default(),
     };
     table.iter().map(section).collect()
+}
+
+fn limit(table: &'static str, offset: u64, count: usize, most: u64) -> Result<()> {
+    let count = count as u64;
+    if count > most { Err(Error::Count { table, offset, count, most }) } else { Ok(()) }
 }
 
 /// Bytes of the file, `None` where it is too short.

@@ -18,8 +18,11 @@ impl<'d> Image<'d> {
         const GNU: u64 = 3;
         const GO: u64 = 4;
         let mut ids = BuildIds::default();
+        // a note is in a segment, and in a section
+        let mut left = self.data.len() * 2;
         for data in &self.notes {
-            let mut rest = *data;
+            left = left.saturating_sub(data.len());
+            let mut rest = if left > 0 { *data } else { &[] };
             while let Some(note) = self.note(rest) {
                 let description = Some(note.description).filter(|description| !description.is_empty());
                 match (note.owner, note.kind) {

@@ -43,8 +43,9 @@ impl<'d> Image<'d> {
     pub fn symbols(&self) -> impl Iterator<Item = Symbol<'d>> + '_ {
         [(elf::SHT_SYMTAB.0, Table::Symtab), (elf::SHT_DYNSYM.0, Table::Dynsym)].into_iter().flat_map(
             move |(kind, table)| {
-                let sections = self.sections.iter().filter(move |section| section.kind == kind);
-                sections.flat_map(move |section| self.symbols_of(section, table))
+                // a file has one of each ("Sections" of the ELF specification)
+                let section = self.sections.iter().find(move |section| section.kind == kind);
+                section.into_iter().flat_map(move |section| self.symbols_of(section, table))
             },
         )
     }
@@ -99,7 +100,7 @@ impl<'d> Image<'d> {
     pub fn imports(&self) -> Vec<(VirtualAddress, &'d [u8])> {
         let mut found = Vec::new();
         let (size, shift) = if self.is_64 { (24, 32) } else { (12, 8) };
-        for section in self.sections.iter().filter(|section| section.kind == elf::SHT_RELA.0) {
+        for section in self.apart(|section| section.kind == elf::SHT_RELA.0) {
             let Some(symbols) = self.sections.get(section.link as usize) else { continue };
             let Some(strings) = self.sections.get(symbols.link as usize) else { continue };
             let word = if self.is_64 { 8 } else { 4 };

@@ -22,6 +22,7 @@ mod lookup;
 mod resolver;
 mod schema;
 mod store;
+mod tables;
 
 pub use error::{Error, Result};
 pub use exchange::{Merged, export, merge};
@@ -30,3 +31,4 @@ pub use fingerprint::Fingerprint;
 pub use lookup::{Answer, Found};
 pub use resolver::{Resolved, Resolver};
 pub use store::{Known, PackageStatistics, Statistics, Store};
+pub use tables::Tables;

@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn look_up(&self, image: &Image<'_>, name: &str) -> Result<Answer> {
-        match self.known(&Fingerprint::of(image))? {
+        match self.known(&Fingerprint::to_look_up(image))? {
             Some(file) => self.look_up_in(&file, image, name),
             None => Ok(Answer::Unknown("the file is not known".to_owned(), Vec::new())),
         }

@@ -3,7 +3,7 @@
 use crate::fact::Confidence;
 use crate::lookup::Answer;
 use crate::store::Store;
-use crate::{Error, Fingerprint, Result};
+use crate::{Fingerprint, Result, Tables};
 use image::{FileOffset, Image, VirtualAddress};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -62,10 +62,9 @@ impl Resolver {
     /// # Errors
     /// The file or the database cannot be read. A file that is no ELF file is [`Resolved::Unknown`].
     pub fn resolve(&self, file: &Path, function: &str) -> Result<Resolved> {
-        // whole, not mapped: a library may be replaced while it is read
-        let bytes = std::fs::read(file).map_err(|source| Error::Io { path: file.to_owned(), source })?;
-        match Image::parse(&bytes) {
-            Ok(image) => self.resolve_in(&image, function),
+        let tables = Tables::read(file)?;
+        match tables.image() {
+            Ok(image) => self.resolve_by(&image, || tables.fingerprint(&image), function),
             Err(error) => Ok(Resolved::Unknown(error.to_string())),
         }
     }
@@ -75,14 +74,24 @@ impl Resolver {
     /// # Errors
     /// The database cannot be read.
     pub fn resolve_in(&self, image: &Image<'_>, function: &str) -> Result<Resolved> {
+        self.resolve_by(image, || Ok(Fingerprint::to_look_up(image)), function)
+    }
+
+    fn resolve_by(
+        &self,
+        image: &Image<'_>,
+        fingerprint: impl Fn() -> Result<Fingerprint>,
+        function: &str,
+    ) -> Result<Resolved> {
         if let Some(said) = own(image, function) {
             return Ok(said);
         }
         let Some(store) = &self.store else {
             return Ok(Resolved::Unknown(format!("no symbol {function}, and no database is asked")));
         };
+        let fingerprint = fingerprint()?;
         let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = store.known(&Fingerprint::of(image))? else {
+        let Some(known) = store.known(&fingerprint)? else {
             return Ok(Resolved::Unknown(format!("no symbol {function}, and the file is not in the database")));
         };
         Ok(match store.look_up_in(&known, image, function)? {
