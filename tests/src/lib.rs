@@ -30,5 +30,10 @@ pub fn project() -> PathBuf {
 
 /// Compiles a BPF source, given by its path from the checkout's root. `None`, said, where there is no clang.
 pub fn compile(source: &str) -> Option<Vec<u8>> {
-    compile::for_test(&project(), Path::new(source), &[])
+    compile_with(source, &[])
+}
+
+/// As [`compile`], with arguments of clang's besides.
+pub fn compile_with(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    compile::for_test(&project(), Path::new(source), arguments)
 }

@@ -76,6 +76,16 @@ const NEEDS: &[Need] = &[
         probe: Probe::Program("python3"),
         why: "the loader's example for Python is run in a test",
     },
+    Need {
+        package: "python3-venv",
+        probe: Probe::Below("/usr/lib", "ensurepip/__init__.py"),
+        why: "Python's gRPC is installed with it, and probed in a test",
+    },
+    Need {
+        package: "prometheus-node-exporter",
+        probe: Probe::Program("prometheus-node-exporter"),
+        why: "a stripped Go program that is probed in a test",
+    },
     Need { package: "nginx", probe: Probe::Program("nginx"), why: "a server that tcprt measures" },
     Need { package: "apache2-utils", probe: Probe::Program("ab"), why: "asks nginx, and counts its requests" },
     Need { package: "wrk", probe: Probe::Program("wrk"), why: "asks nginx, and leaves in the middle" },

@@ -1,0 +1,161 @@
+//! What the tests attach: the object of `fixtures/user_probes.bpf.c`, by the loader, its functions looked up by `offset_db`.
+
+use btf::object_file::ObjectFile;
+use lcc_tests::{compile_with, may_load};
+use libbpf_rs::{MapCore, MapFlags};
+use loader::choose::{Places, choose};
+use loader::{Options, Session};
+use offset_db::Resolver;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Bytes of a write that are told.
+pub(crate) const MOST: usize = 8192;
+
+/// The object; `None`, said, where it cannot be loaded.
+pub(crate) fn object() -> Option<Vec<u8>> {
+    if !may_load() {
+        return None;
+    }
+    let registers = match cfg!(target_arch = "aarch64") {
+        true => ["-DFIRST=0", "-DSECOND=1", "-DTHIRD=2", "-DRESULT=0"],
+        // rdi, rsi, rdx, rax
+        false => ["-DFIRST=14", "-DSECOND=13", "-DTHIRD=12", "-DRESULT=10"],
+    };
+    compile_with("tests/tests/fixtures/user_probes.bpf.c", &registers)
+}
+
+/// What is wanted: each of `FUNCTION` or `FUNCTION+OFFSET` of the file.
+#[derive(Default)]
+pub(crate) struct Wanted<'w> {
+    /// How often it is passed.
+    pub(crate) count: Vec<&'w str>,
+    /// What its second and third argument, a buffer and its size, say; its first is to whom.
+    pub(crate) write: Vec<&'w str>,
+    /// What is returned there.
+    pub(crate) result: Vec<&'w str>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// By function.
+    pub(crate) counts: BTreeMap<String, u64>,
+    /// In order.
+    pub(crate) writes: Vec<(u64, Vec<u8>)>,
+    /// In order.
+    pub(crate) results: Vec<u64>,
+}
+
+/// Attaches to a process, has it do something, and tells what was seen until nothing more came for a while.
+pub(crate) fn watch(
+    object: &[u8],
+    resolver: Resolver,
+    process: u32,
+    file: &Path,
+    wanted: &Wanted<'_>,
+    act: impl FnOnce(),
+) -> Seen {
+    let mut options = Options::default();
+    options.pid = Some(process);
+    options.resolver = Some(Arc::new(resolver));
+    for (kind, functions, most) in
+        [("count", &wanted.count, 8), ("write", &wanted.write, 2), ("result", &wanted.result, 8)]
+    {
+        assert!(functions.len() <= most, "{kind}: {} functions", functions.len());
+        for number in 0..most {
+            let program = format!("{kind}_{number}");
+            match functions.get(number) {
+                Some(function) => options.hints.targets.push((program, format!("{}:{function}", file.display()))),
+                None => options.hints.unwanted.push(program),
+            }
+        }
+    }
+    let session = load(object, &options);
+    let all = wanted.count.len() + wanted.write.len() + wanted.result.len();
+    assert_eq!(session.resolved.len(), all, "{}", plan::text::lines(&session.plan, true));
+    let seen = Mutex::new(Seen::default());
+    let listener = session.listen(|event| {
+        let number = |at: usize| u64::from_ne_bytes(event.bytes[at..at + 8].try_into().unwrap());
+        let mut seen = seen.lock().unwrap();
+        match event.stream {
+            "writes" => {
+                let size = number(0) as usize;
+                assert!(size <= MOST, "{size} bytes are more than are told");
+                seen.writes.push((number(8), event.bytes[16..16 + size].to_vec()));
+            }
+            _ => seen.results.push(number(0)),
+        }
+    });
+    let listener = listener.unwrap();
+    act();
+    let counts = || -> Vec<u64> { (0..wanted.count.len()).map(|number| count(&session, number)).collect() };
+    let (mut last, mut since) = (counts(), Instant::now());
+    while since.elapsed() < Duration::from_millis(400) {
+        let heard = listener.poll(Duration::from_millis(50)).unwrap();
+        let now = counts();
+        if heard > 0 || now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    assert!(listener.lost().unwrap().values().all(|lost| *lost == 0), "{:?}", listener.lost());
+    drop(listener);
+    let mut seen = seen.into_inner().unwrap();
+    seen.counts = wanted.count.iter().map(|name| (*name).to_owned()).zip(last).collect();
+    seen
+}
+
+fn load(object: &[u8], options: &Options) -> Session {
+    let facts = loader::probe(Path::new("/"));
+    let parsed = ObjectFile::parse("user_probes.o", object).unwrap();
+    let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    loader::load("user_probes.o", object, &facts, chosen.btf.as_ref(), options).unwrap()
+}
+
+fn count(session: &Session, number: usize) -> u64 {
+    let found = session.maps["counts"].lookup(&(number as u32).to_ne_bytes(), MapFlags::ANY).unwrap();
+    u64::from_ne_bytes(found.unwrap().try_into().unwrap())
+}
+
+/// A child that does what it is told, a line each, and says so.
+pub(crate) struct Talker {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// What it said first: its process id.
+    pub(crate) process: u32,
+}
+
+impl Talker {
+    pub(crate) fn start(command: &mut Command) -> Talker {
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut talker = Talker { child, input, output, process: 0 };
+        talker.process = talker.line().parse().unwrap();
+        talker
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Has it do something.
+    pub(crate) fn tell(&mut self, what: &str) {
+        writeln!(self.input, "{what}").unwrap();
+        assert_eq!(self.line(), "done");
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
