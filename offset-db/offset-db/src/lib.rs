@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use exchange::{Merged, export, merge};
 pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin};
 pub use fingerprint::Fingerprint;
-pub use lookup::{Answer, Found};
+pub use lookup::{Answer, FieldAnswer, Found, FoundField};
 pub use resolver::{Resolved, Resolver};
 pub use store::{Known, PackageStatistics, Statistics, Store};
 pub use tables::Tables;

@@ -1,6 +1,6 @@
 //! What a file's function is, by the database.
 
-use crate::fact::{Confidence, Fact, Kind};
+use crate::fact::{Confidence, Fact, Field, Kind, Layout, Origin};
 use crate::store::{Known, Store};
 use crate::{Fingerprint, Result};
 use image::{FileOffset, Image};
@@ -27,7 +27,50 @@ pub struct Found {
     pub fact: Fact,
 }
 
+/// What a look-up of a struct's field finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldAnswer {
+    /// It is there.
+    Found(Box<FoundField>),
+    /// Nothing is known of the struct, in the versions of the packages that the file comes from.
+    Absent,
+    /// It cannot be told, in these words; the layouts that there are.
+    Unknown(String, Vec<Layout>),
+}
+
+/// Where a field is in its struct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundField {
+    /// Its path, its place and its size.
+    pub field: Field,
+    /// The struct, of the version that the file is of; where the file is of several, of the first of them.
+    pub layout: Layout,
+}
+
 impl Store {
+    /// Looks a field up, `STRUCT.FIELD` or `STRUCT.FIELD.FIELD`, in the packages and versions that a file comes from. Where they,
+    /// or the configurations of their builds, differ, it is unknown.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn look_up_field(&self, origins: &[Origin], machine: &str, asked: &str) -> Result<FieldAnswer> {
+        let mut versions: Vec<&Origin> = origins.iter().collect();
+        versions.dedup_by_key(|origin| (&origin.ecosystem, &origin.package, &origin.version));
+        // the longest name first, for namespaces may have dots
+        for (at, _) in asked.rmatch_indices('.') {
+            let (name, path) = (&asked[..at], &asked[at + 1..]);
+            let mut layouts = Vec::new();
+            for origin in &versions {
+                layouts.extend(self.layouts_of(origin, machine, name)?);
+            }
+            if !layouts.is_empty() {
+                return Ok(decide_field(layouts, name, path));
+            }
+        }
+        Ok(FieldAnswer::Absent)
+    }
+
     /// Looks a function of a file up, by its linkage name or its name without parameters.
     ///
     /// # Errors
@@ -78,6 +121,21 @@ fn decide(mut facts: Vec<Fact>, name: &str, offset: impl Fn(&Fact) -> Option<Fil
     match offset(&facts[at]) {
         Some(offset) => Answer::Found(Box::new(Found { offset, fact: facts.swap_remove(at) })),
         None => Answer::Unknown(format!("{name}: its address is in no segment of the file"), facts),
+    }
+}
+
+/// The field, if all layouts have it at the same place.
+fn decide_field(mut layouts: Vec<Layout>, name: &str, path: &str) -> FieldAnswer {
+    let of = |layout: &Layout| layout.fields.iter().find(|field| field.path == path).cloned();
+    let found: Vec<Option<Field>> = layouts.iter().map(of).collect();
+    match &found[0] {
+        None if found.iter().all(Option::is_none) => {
+            FieldAnswer::Unknown(format!("no field {path} is known of {name}"), layouts)
+        }
+        Some(field) if found.iter().all(|other| other.as_ref() == Some(field)) => {
+            FieldAnswer::Found(Box::new(FoundField { field: field.clone(), layout: layouts.swap_remove(0) }))
+        }
+        _ => FieldAnswer::Unknown(format!("{name}.{path} is not at one place in all builds of the version"), layouts),
     }
 }
 
@@ -132,5 +190,48 @@ mod tests {
         check(&[(16, Kind::Cold, Labelled), (32, Kind::Entry, Labelled)], "0x20");
         check(&[(16, Kind::Part, Labelled), (32, Kind::Clone, Labelled)], "0x20");
         check(&[(16, Kind::Ifunc, Labelled)], "f: it is chosen when the program starts (IFUNC) (1)");
+    }
+
+    #[test]
+    fn fields_are_told_where_all_builds_agree() {
+        let layout = |version: &str, configuration: &str, at: u64| Layout {
+            ecosystem: "pypi".to_owned(),
+            package: "p".to_owned(),
+            version: version.to_owned(),
+            machine: "x86_64".to_owned(),
+            configuration: configuration.to_owned(),
+            name: "a.s".to_owned(),
+            size: 16,
+            source: "compiled".to_owned(),
+            evidence: Vec::new(),
+            fields: vec![Field { path: "in.x".to_owned(), offset_bits: at, size_bits: 32 }],
+        };
+        let mut store = Store::in_memory().unwrap();
+        store.add_layouts(&[layout("1", "NDEBUG", 64), layout("2", "NDEBUG", 64), layout("3", "NDEBUG", 96)]).unwrap();
+        store.add_layouts(&[layout("3", "", 64)]).unwrap();
+        let origin = |version: &str| Origin {
+            ecosystem: "pypi".to_owned(),
+            package: "p".to_owned(),
+            version: version.to_owned(),
+            tag: String::new(),
+            platform: String::new(),
+            path: String::new(),
+        };
+        let check = |versions: &[&str], asked: &str, expected: &str| {
+            let origins: Vec<Origin> = versions.iter().map(|version| origin(version)).collect();
+            let said = match store.look_up_field(&origins, "x86_64", asked).unwrap() {
+                FieldAnswer::Found(found) => format!("{} of {}", found.field.offset_bits, found.layout.version),
+                FieldAnswer::Absent => "absent".to_owned(),
+                FieldAnswer::Unknown(why, layouts) => format!("{why} ({})", layouts.len()),
+            };
+            assert_eq!(said, expected);
+        };
+        check(&["1"], "a.s.in.x", "64 of 1");
+        check(&["1", "2"], "a.s.in.x", "64 of 1");
+        check(&["1"], "a.s.in.y", "no field in.y is known of a.s (1)");
+        check(&["1"], "s.in.x", "absent");
+        check(&["4"], "a.s.in.x", "absent");
+        check(&["3"], "a.s.in.x", "a.s.in.x is not at one place in all builds of the version (2)");
+        check(&["1", "3"], "a.s.in.x", "a.s.in.x is not at one place in all builds of the version (3)");
     }
 }

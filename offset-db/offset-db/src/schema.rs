@@ -89,6 +89,10 @@ pub(crate) const ORIGINS: &str = "SELECT ecosystem, package, version, tag, platf
 pub(crate) const COPIES: &str = "SELECT file_hash, size FROM copy WHERE file = ?1 ORDER BY file_hash, size";
 pub(crate) const FILES: &str = "SELECT id, key, build_id, text_hash, machine, go_build_id FROM file ORDER BY key";
 pub(crate) const FILE: &str = "SELECT id, key, build_id, text_hash, machine, go_build_id FROM file WHERE key = ?1";
+pub(crate) const FILES_OF_BUILD_ID: &str =
+    "SELECT id, key, build_id, text_hash, machine, go_build_id FROM file WHERE build_id = ?1 ORDER BY key";
+pub(crate) const NAMES: &str =
+    "SELECT linkage FROM name UNION SELECT qualified FROM name WHERE qualified IS NOT NULL ORDER BY 1";
 pub(crate) const ADD_LAYOUT: &str = "INSERT INTO layout \
     (ecosystem, package, version, machine, configuration, name, source, size, evidence, fields) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = excluded.size, evidence = excluded.evidence";

@@ -188,6 +188,22 @@ impl Store {
         self.query(schema::FILES, [], known)
     }
 
+    /// The files of a build-id, in order of key: more than one where somebody changed the code and kept it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn files_of_build_id(&self, build_id: &[u8]) -> Result<Vec<Known>> {
+        self.query(schema::FILES_OF_BUILD_ID, [build_id], known)
+    }
+
+    /// The names that something is known of in any file, with and without parameters; in order.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.query(schema::NAMES, [], |row| row.get(0))
+    }
+
     /// Where a file comes from, in order.
     ///
     /// # Errors

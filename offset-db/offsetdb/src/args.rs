@@ -21,7 +21,7 @@ pub struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell where functions begin in a file, by its own names and by the database
+    /// Tell where functions begin in a file, and where fields are in structs, by its own names and by the database
     Lookup(Lookup),
     /// Tell which libraries and programs of processes, or of a folder, are known
     Scan(Scan),
@@ -47,11 +47,22 @@ pub enum Command {
 
 /// `lookup`.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "offsetdb lookup [OPTIONS] FILE [NAME]...\n       offsetdb lookup [OPTIONS] --pid PID [NAME]...\n       \
+    offsetdb lookup [OPTIONS] --build-id HEX [NAME]..."
+)]
 pub struct Lookup {
-    /// An ELF file, or a wheel or zip that has one
-    pub file: PathBuf,
-    /// Functions, by their symbols or their names without parameters; else those that the database was asked for
-    pub functions: Vec<String>,
+    /// An ELF file, or a wheel, zip or APK that has one (`app.apk!lib/arm64-v8a/libx.so` names one of several); then names:
+    /// functions, by their symbols (`memcpy@GLIBC_2.14`) or without parameters, and fields (`STRUCT.FIELD`); without names, all
+    /// functions that the database has of the file
+    #[arg(value_name = "FILE | NAME", required_unless_present_any = ["pid", "build_id"])]
+    pub what: Vec<String>,
+    /// What a process has mapped to execute, in place of a file; repeatable
+    #[arg(long, value_name = "PID", conflicts_with = "build_id")]
+    pub pid: Vec<u32>,
+    /// A file that is not here, by its build-id: what the database knows
+    #[arg(long, value_name = "HEX")]
+    pub build_id: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

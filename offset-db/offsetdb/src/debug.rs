@@ -218,6 +218,22 @@ fn by_build_id(folder: &Path, build_id: &str) -> PathBuf {
     folder.join(".build-id").join(begin).join(format!("{rest}.debug"))
 }
 
+/// Where the file of a build-id may be, itself and not its debug file: what `/usr/lib/debug` links to (Fedora), and what
+/// debuginfod's client keeps (debuginfod-find(1)).
+#[must_use]
+pub fn files_of_build_id(digits: &str) -> Vec<PathBuf> {
+    let digits = digits.to_ascii_lowercase();
+    let Some((begin, rest)) = digits.split_at_checked(2).filter(|(_, rest)| !rest.is_empty()) else {
+        return Vec::new();
+    };
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut places = vec![Path::new("/usr/lib/debug/.build-id").join(begin).join(rest)];
+    let home = || variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let cache = variable("DEBUGINFOD_CACHE_PATH").or_else(|| home().map(|home| home.join("debuginfod_client")));
+    places.extend(cache.map(|cache| cache.join(&digits).join("executable")));
+    places
+}
+
 /// A build-id as names have it. `None`: it is too short or too long to be one.
 fn name_of(build_id: &[u8]) -> Option<String> {
     (2..=64).contains(&build_id.len()).then(|| build_id.iter().map(|byte| format!("{byte:02x}")).collect())

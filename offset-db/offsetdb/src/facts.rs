@@ -29,24 +29,28 @@ pub fn labelled_by(
             if !wanted.is_empty() && !wanted.contains(&name.text) && !wanted.contains(&name.qualified) {
                 continue;
             }
-            let Some(method) = name.sources.iter().next().and_then(method) else { continue };
-            facts.push(Fact {
-                name: name.text.clone(),
-                qualified: Some(name.qualified.clone()).filter(|qualified| *qualified != name.text),
-                address: function.address,
-                size: function.size,
-                kind: kind(name.kind),
-                method,
-                confidence: Confidence::Labelled,
-                evidence: Vec::new(),
-                returns: match name.sources.contains(symbols::Source::Gopclntab) {
-                    true => returns(image, function),
-                    false => Vec::new(),
-                },
-            });
+            facts.extend(fact(image, function, name));
         }
     }
     Ok(facts)
+}
+
+/// What a name of a function says; `None`: a source that the database has no word for.
+pub(crate) fn fact(image: &Image<'_>, function: &symbols::Function, name: &symbols::Name) -> Option<Fact> {
+    Some(Fact {
+        name: name.text.clone(),
+        qualified: Some(name.qualified.clone()).filter(|qualified| *qualified != name.text),
+        address: function.address,
+        size: function.size,
+        kind: kind(name.kind),
+        method: name.sources.iter().next().and_then(method)?,
+        confidence: Confidence::Labelled,
+        evidence: Vec::new(),
+        returns: match name.sources.contains(symbols::Source::Gopclntab) {
+            true => returns(image, function),
+            false => Vec::new(),
+        },
+    })
 }
 
 /// Where a function of Go returns, for its stacks move, and the kernel's return probes do not follow: bytes from its begin. Empty
@@ -59,7 +63,7 @@ fn returns(image: &Image<'_>, function: &symbols::Function) -> Vec<u32> {
     leaves.map(|exit| exit.offset).collect()
 }
 
-fn method(source: symbols::Source) -> Option<Method> {
+pub(crate) fn method(source: symbols::Source) -> Option<Method> {
     Some(match source {
         symbols::Source::Symtab => Method::Symtab,
         symbols::Source::Dynsym => Method::Dynsym,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use memmap2::Mmap;
 use std::fs::File;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The bytes of a file.
 #[derive(Debug)]
@@ -33,15 +33,19 @@ pub struct Input {
     pub name: String,
     /// Its path in the archive; the file's name where it is in none.
     pub path: String,
+    /// Where it is in the archive, if it is stored there as it is.
+    pub begin: Option<u64>,
     /// What is in it.
     pub bytes: Bytes,
 }
 
-/// Opens a file: an ELF file is one, of an archive all that look like libraries or programs and whose names begin with `module`.
+/// Opens a file: an ELF file is one, of an archive all that look like libraries or programs and whose names begin with `module`; of
+/// `ARCHIVE!PATH` the one in the archive.
 ///
 /// # Errors
 /// It cannot be read, is no ELF file and no archive, or has no ELF file.
 pub fn open(path: &Path, module: &str) -> Result<Vec<Input>> {
+    let (path, member) = parts(path);
     let name = path.display().to_string();
     // a pipe would be waited for when it is opened
     let metadata = path.metadata().with_context(|| name.clone())?;
@@ -51,30 +55,51 @@ pub fn open(path: &Path, module: &str) -> Result<Vec<Input>> {
     if metadata.len() == 0 {
         bail!("{name}: it is empty");
     }
-    let file = File::open(path).with_context(|| name.clone())?;
+    let file = File::open(&path).with_context(|| name.clone())?;
     // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
     let map = unsafe { Mmap::map(&file) }.with_context(|| name.clone())?;
     if archive::is_archive(&map) {
-        return members(&name, &map, module);
+        return members(&name, &map, module, member.as_deref());
+    }
+    if let Some(member) = member {
+        bail!("{name}: no archive, in which {member} could be");
     }
     if !map.starts_with(b"\x7fELF") {
         bail!("{name}: neither an ELF file nor a wheel, zip or APK");
     }
     let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(vec![Input { name, path, bytes: Bytes::Mapped(map) }])
+    Ok(vec![Input { name, path, begin: None, bytes: Bytes::Mapped(map) }])
 }
 
-fn members(name: &str, bytes: &[u8], module: &str) -> Result<Vec<Input>> {
-    let libraries = archive::libraries(bytes, module, archive::MOST).with_context(|| name.to_owned())?;
+/// An archive and the path in it, as Android's linker and this program name them: `app.apk!/lib/x.so`, `one.whl!pkg/x.so`. A file
+/// that is there by the whole name is that.
+#[must_use]
+pub fn parts(path: &Path) -> (PathBuf, Option<String>) {
+    let split = path.to_str().filter(|_| !path.exists()).and_then(|text| text.split_once('!'));
+    match split {
+        Some((archive, member)) => (PathBuf::from(archive), Some(member.trim_start_matches('/').to_owned())),
+        None => (path.to_owned(), None),
+    }
+}
+
+fn members(name: &str, bytes: &[u8], module: &str, member: Option<&str>) -> Result<Vec<Input>> {
+    let mut libraries = archive::libraries(bytes, module, archive::MOST).with_context(|| name.to_owned())?;
     if libraries.is_empty() {
         bail!(
             "{name}: no library in it{}",
             if module.is_empty() { String::new() } else { format!(" begins with {module}") }
         );
     }
+    if let Some(member) = member {
+        libraries.retain(|library| library.path == member);
+        if libraries.is_empty() {
+            bail!("{name}: no library {member} in it");
+        }
+    }
     let input = |member: archive::Member<'_>| Input {
         name: format!("{name}!{}", member.path),
         path: member.path,
+        begin: member.offset,
         bytes: Bytes::Owned(member.bytes.into_owned()),
     };
     Ok(libraries.into_iter().map(input).collect())

@@ -10,6 +10,8 @@ pub mod cmd;
 pub mod debug;
 pub mod facts;
 pub mod input;
+pub mod labels;
+pub mod owner;
 pub mod package;
 pub mod process;
 pub mod pull;

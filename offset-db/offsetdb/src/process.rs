@@ -1,7 +1,10 @@
 //! Files that processes have mapped to execute: `/proc/PID/maps` of proc(5).
 
 use anyhow::{Context, Result};
+use memmap2::Mmap;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file that is mapped.
@@ -13,6 +16,8 @@ pub struct Mapped {
     pub is_deleted: bool,
     /// Paths by which it can be opened, the best first.
     pub open: Vec<PathBuf>,
+    /// Which of its bytes are mapped first, of each mapping: more than one library of an APK may be.
+    pub offsets: Vec<u64>,
     /// The processes that have it mapped.
     pub processes: Vec<u32>,
 }
@@ -37,7 +42,12 @@ pub fn mapped(proc: &Path, processes: &[u32], all: bool) -> Result<Vec<Mapped>> 
         };
         for line in String::from_utf8_lossy(&text).lines() {
             let Some((identity, mapped)) = parse(&folder, line, *process) else { continue };
-            let known = found.entry(identity).or_insert_with(|| Mapped { processes: Vec::new(), ..mapped.clone() });
+            let known = found.entry(identity).or_insert_with(|| Mapped {
+                processes: Vec::new(),
+                offsets: Vec::new(),
+                ..mapped.clone()
+            });
+            known.offsets.extend(&mapped.offsets);
             if known.processes.last() != Some(process) {
                 known.processes.push(*process);
                 known.open.extend(mapped.open);
@@ -60,6 +70,29 @@ pub fn all(proc: &Path) -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Opens a file that is mapped: by which path, and what is in it. `None`: it cannot be read. A pipe or a device is not waited for.
+///
+/// # Errors
+/// It cannot be mapped.
+pub fn open(mapped: &Mapped) -> Result<Option<(PathBuf, Mmap)>> {
+    let is_file = |path: &&PathBuf| path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+    let opened = mapped.open.iter().filter(is_file).find_map(|path| Some((path.clone(), File::open(path).ok()?)));
+    let Some((path, file)) = opened else {
+        tracing::info!("{}: it cannot be read", mapped.path);
+        return Ok(None);
+    };
+    // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
+    let bytes = unsafe { Mmap::map(&file) }.with_context(|| mapped.path.clone())?;
+    Ok(Some((path, bytes)))
+}
+
+/// Whether two paths lead to one file.
+#[must_use]
+pub fn is_same(path: &Path, other: Option<&Path>) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    other.is_some_and(|other| identity(path).is_some() && identity(path) == identity(other))
+}
+
 /// A line: addresses, rights, offset, device, inode, path.
 fn parse(folder: &Path, line: &str, process: u32) -> Option<(Identity, Mapped)> {
     let mut rest = line;
@@ -68,19 +101,20 @@ fn parse(folder: &Path, line: &str, process: u32) -> Option<(Identity, Mapped)> 
         rest = behind;
         Some(word)
     };
-    let (addresses, rights, _, device, inode) = (word()?, word()?, word()?, word()?, word()?);
+    let (addresses, rights, offset, device, inode) = (word()?, word()?, word()?, word()?, word()?);
     let inode: u64 = inode.parse().ok()?;
     let path = rest.trim_start();
     if inode == 0 || rights.as_bytes().get(2) != Some(&b'x') || !path.starts_with('/') {
         return None;
     }
+    let offset = u64::from_str_radix(offset, 16).ok()?;
     let (path, is_deleted) = path.strip_suffix(" (deleted)").map_or((path, false), |path| (path, true));
     // by the mapping itself, which finds deleted files and those of other mounts; it needs CAP_CHECKPOINT_RESTORE
     let mut open = vec![folder.join("map_files").join(addresses)];
     if !is_deleted {
         open.push(folder.join("root").join(path.trim_start_matches('/')));
     }
-    let mapped = Mapped { path: path.to_owned(), is_deleted, open, processes: vec![process] };
+    let mapped = Mapped { path: path.to_owned(), is_deleted, open, offsets: vec![offset], processes: vec![process] };
     Some(((device.to_owned(), inode), mapped))
 }
 

@@ -67,7 +67,11 @@ fn a_labelled_file_needs_no_database() {
     assert!(out.is_empty(), "a named database has to be there");
     place.check(&["import", "labelled.so"], 0, "labelled.so: ");
     place.check(&["lookup", "twin.so", "store_get"], 0, &format!("{offset}  store_get  labelled, .symtab"));
-    place.check(&["lookup", "twin.so", "nothing"], 1, "unknown  nothing  the file is not known");
+    place.check(
+        &["lookup", "twin.so", "nothing"],
+        1,
+        "unknown  nothing  none of its names, and the file is not in the database",
+    );
 }
 
 #[test]

@@ -92,13 +92,13 @@ pub(super) fn run(what: &Layout) -> Result<ExitCode> {
 }
 
 /// What a type and a path of fields may be, the longest type first: Go's types have dots themselves.
-fn splits(asked: &str) -> Vec<(&str, &str)> {
+pub(super) fn splits(asked: &str) -> Vec<(&str, &str)> {
     let dots = asked.rmatch_indices('.').map(|(at, _)| (&asked[..at], &asked[at + 1..]));
     std::iter::once((asked, "")).chain(dots).collect()
 }
 
 /// The longest type that is there, with the layouts that have the field.
-fn answer<'a>(
+pub(super) fn answer<'a>(
     splits: &[(&'a str, &'a str)],
     results: Vec<symbols::Result<Vec<Defined>>>,
 ) -> Result<(&'a str, Vec<Defined>), String> {

@@ -1,45 +1,22 @@
-//! `offsetdb lookup`: where functions begin in a file.
+//! `offsetdb lookup`: where functions begin in a file, and where fields are in structs.
+
+mod advice;
+mod text;
+mod told;
 
 use crate::args::Lookup;
-use crate::input::{self, Input};
-use anyhow::{Context, Result};
+use crate::{input, process};
+use anyhow::{Context, Result, bail};
 use image::Image;
-use offset_db::{Answer, Confidence, Fact, Fingerprint, Known, Origin, Store};
-use serde::Serialize;
-use std::collections::BTreeSet;
+use offset_db::Store;
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use told::{File, Subject};
 
-/// A file's answer.
-#[derive(Debug, Serialize)]
-struct File {
-    file: String,
-    key: String,
-    machine: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    go_build_id: Option<String>,
-    known: bool,
-    origins: Vec<Origin>,
-    functions: Vec<Function>,
-}
-
-/// A function's.
-#[derive(Debug, Serialize)]
-struct Function {
-    name: String,
-    /// `None` where it is not known.
-    offset: Option<u64>,
-    how: String,
-    /// Where it returns, of Go's functions: offsets in the file.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    returns: Vec<u64>,
-    /// Why there is no offset.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    candidates: Vec<Fact>,
-}
+/// Where proc is mounted.
+const PROC: &str = "/proc";
 
 /// Prints the answers; exit 1 where one is missing.
 ///
@@ -47,123 +24,139 @@ struct Function {
 /// The file is none that can be looked into; the database cannot be read.
 pub(super) fn run(database: Option<&Path>, what: &Lookup) -> Result<ExitCode> {
     let store = super::maybe(database)?;
-    let mut files = Vec::new();
-    for input in input::open(&what.file, "")? {
-        files.push(answer(store.as_ref(), &input, &what.functions)?);
-    }
+    let (files, names) = match (&what.build_id, what.pid.as_slice()) {
+        (Some(build_id), _) => (by_build_id(store.as_ref(), build_id, &what.what)?, &what.what[..]),
+        (None, []) => {
+            let (file, names) = what.what.split_first().context("no file")?;
+            (by_path(store.as_ref(), Path::new(file), names)?, names)
+        }
+        (None, processes) => (by_process(store.as_ref(), processes, &what.what)?, &what.what[..]),
+    };
     let mut out = std::io::stdout().lock();
     if what.json {
         serde_json::to_writer_pretty(&mut out, &files).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
         for file in &files {
-            write!(out, "{}", text(file))?;
+            write!(out, "{}", text::text(file))?;
         }
     }
-    // of an archive, one file that has it is enough
-    let has = |name: &String| {
-        files.iter().any(|file| file.functions.iter().any(|one| one.name == *name && one.offset.is_some()))
-    };
-    let is_found = match what.functions.is_empty() {
-        true => files.iter().any(|file| file.known || !file.functions.is_empty()),
-        false => what.functions.iter().all(has),
+    // of an archive or a process, one file that has it is enough
+    let is_found = match names {
+        [] => files.iter().any(|file| file.known || !file.functions.is_empty()),
+        names => names.iter().all(|name| files.iter().any(|file| file.has(name))),
     };
     Ok(if is_found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn answer(store: Option<&Store>, input: &Input, functions: &[String]) -> Result<File> {
-    let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
-    let fingerprint = Fingerprint::of(&image);
-    let known = store.map(|store| store.known(&fingerprint)).transpose()?.flatten();
-    let known = store.zip(known.as_ref());
-    let names: Vec<String> = match (functions, known) {
-        ([], Some((store, file))) => {
-            let facts = store.facts(file)?;
-            facts.iter().map(|fact| super::title(fact).to_owned()).collect::<BTreeSet<_>>().into_iter().collect()
+fn by_path(store: Option<&Store>, what: &Path, names: &[String]) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for input in input::open(what, "")? {
+        let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
+        let is_alone = !input.name.contains('!');
+        let full = what.canonicalize().unwrap_or_else(|_| what.to_owned());
+        let path = Some(full.as_path()).filter(|_| is_alone);
+        let subject = Subject { name: &input.name, path, root: Path::new("/"), image: &image };
+        let mut file = told::told(store, &subject, names)?;
+        if let Some(begin) = input.begin.filter(|begin| begin % PAGE == 0) {
+            file.within(&input::parts(what).0, begin);
         }
-        _ => functions.to_vec(),
-    };
-    Ok(File {
-        file: input.name.clone(),
-        key: fingerprint.key(),
-        machine: fingerprint.machine.clone(),
-        go_build_id: fingerprint.go_build_id.clone(),
-        known: known.is_some(),
-        origins: known.map(|(store, file)| store.origins(file)).transpose()?.unwrap_or_default(),
-        functions: names.iter().map(|name| function(known, &image, name)).collect::<Result<_>>()?,
-    })
+        files.push(file);
+    }
+    Ok(files)
 }
 
-fn function(known: Option<(&Store, &Known)>, image: &Image<'_>, name: &str) -> Result<Function> {
-    let mut said = Function {
-        name: name.to_owned(),
-        offset: None,
-        how: String::new(),
-        returns: Vec::new(),
-        why: None,
-        candidates: Vec::new(),
-    };
-    // what the file says itself needs no database
-    let wanted = BTreeSet::from([name.to_owned()]);
-    let own = crate::facts::labelled(image, &wanted).unwrap_or_default();
-    let places: BTreeSet<_> =
-        own.iter().filter(|fact| fact.kind == offset_db::Kind::Entry).map(|fact| fact.address).collect();
-    if let ([place], Some(fact)) = (&*places.into_iter().collect::<Vec<_>>(), own.first()) {
-        said.offset = image.file_offset(*place).map(|offset| offset.0);
-        said.how = format!("{}, .{}", fact.confidence.word(), fact.method.word());
-        said.returns = returns(said.offset, own.iter().find(|fact| !fact.returns.is_empty()));
-        return Ok(said);
-    }
-    let Some((store, file)) = known else {
-        said.why = Some("the file is not known".to_owned());
-        return Ok(said);
-    };
-    match store.look_up_in(file, image, name)? {
-        Answer::Found(found) => {
-            said.offset = Some(found.offset.0);
-            said.returns = returns(said.offset, Some(&found.fact));
-            said.how = match found.fact.confidence {
-                Confidence::Verified => {
-                    let words = found.fact.evidence.iter().filter_map(|line| line.split(':').next());
-                    let words: BTreeSet<&str> = words.collect();
-                    format!("verified by {}", words.into_iter().collect::<Vec<_>>().join(" and "))
-                }
-                other => format!("{}, {}", other.word(), found.fact.method.word()),
-            };
+/// Android maps a library of an APK where it is if it is stored as it is and begins at a page; else it is unpacked first.
+const PAGE: u64 = 4096;
+
+/// What processes have mapped. Without names, what is known; with names, what has one of them, or may have.
+fn by_process(store: Option<&Store>, processes: &[u32], names: &[String]) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    let mut others = 0;
+    for mapped in process::mapped(Path::new(PROC), processes, false)? {
+        let Some((opened, bytes)) = process::open(&mapped)? else { continue };
+        let root = Path::new(PROC).join(mapped.processes[0].to_string()).join("root");
+        for (name, begin, bytes) in libraries(&mapped, &bytes) {
+            let Ok(image) = Image::parse(bytes) else { continue };
+            let path = Some(Path::new(&mapped.path)).filter(|_| !mapped.is_deleted && begin.is_none());
+            let subject = Subject { name: &name, path, root: &root, image: &image };
+            let mut file = told::told(store, &subject, names)?;
+            file.is_deleted = mapped.is_deleted;
+            file.processes = mapped.processes.clone();
+            // by its name it may be another file: of another root, or the one that took its place
+            let here = std::fs::canonicalize(&mapped.path).ok().filter(|here| process::is_same(&opened, Some(here)));
+            match begin {
+                Some(begin) => file.within(here.as_deref().unwrap_or(&opened), begin),
+                None => file.probe = Some(opened.clone()).filter(|_| here.is_none()),
+            }
+            let has_candidates = file.functions.iter().any(|one| !one.candidates.is_empty());
+            match names {
+                [] if file.known => files.push(file),
+                names if names.iter().any(|name| file.has(name)) || has_candidates => files.push(file),
+                _ => others += 1,
+            }
         }
-        Answer::Absent => said.why = Some("not in the database, for this file".to_owned()),
-        Answer::Unknown(why, candidates) => (said.why, said.candidates) = (Some(why), candidates),
-        _ => said.why = Some("unknown".to_owned()),
     }
-    Ok(said)
+    for file in &mut files {
+        file.functions.retain(|one| one.offset.is_some() || !one.candidates.is_empty());
+        file.advice.clear();
+    }
+    if others > 0 {
+        let these: Vec<String> = processes.iter().map(|process| format!(" --pid {process}")).collect();
+        let why = if names.is_empty() { "the database does not know" } else { "do not have it" };
+        eprintln!("{others} more files {why}: offsetdb scan{}", these.concat());
+    }
+    Ok(files)
 }
 
-fn returns(begin: Option<u64>, fact: Option<&Fact>) -> Vec<u64> {
-    let (Some(begin), Some(fact)) = (begin, fact) else { return Vec::new() };
-    fact.returns.iter().map(|offset| begin + u64::from(*offset)).collect()
+/// The file that is mapped, or, of an APK, those of its libraries that are: names, where they begin, and bytes.
+fn libraries<'b>(mapped: &process::Mapped, bytes: &'b [u8]) -> Vec<(String, Option<u64>, &'b [u8])> {
+    if !archive::is_archive(bytes) {
+        return vec![(mapped.path.clone(), None, bytes)];
+    }
+    let is_mapped = |begin: u64, size: u64| mapped.offsets.iter().any(|at| *at >= begin && *at - begin < size);
+    // what is compressed is not mapped
+    let library = |member: archive::Member<'b>| match (member.offset, member.bytes) {
+        (Some(begin), Cow::Borrowed(bytes)) if is_mapped(begin, bytes.len() as u64) => {
+            Some((format!("{}!/{}", mapped.path, member.path), Some(begin), bytes))
+        }
+        _ => None,
+    };
+    archive::libraries(bytes, "", archive::MOST).unwrap_or_default().into_iter().filter_map(library).collect()
 }
 
-fn text(file: &File) -> String {
-    let mut text = format!("{}\n  {} {}\n", file.file, file.machine, file.key);
-    for origin in &file.origins {
-        text.push_str(&format!(
-            "  {} {} {} {} {}\n",
-            origin.ecosystem, origin.package, origin.version, origin.tag, origin.platform
-        ));
-    }
-    if !file.known {
-        text.push_str("  not in the database\n");
-    }
-    let rows = file.functions.iter().map(|one| match (one.offset, &one.why) {
-        (Some(offset), _) => {
-            let returns: Vec<String> = one.returns.iter().map(|offset| format!("{offset:#x}")).collect();
-            let returns =
-                if returns.is_empty() { String::new() } else { format!("; returns at {}", returns.join(" ")) };
-            vec!["   ".to_owned(), format!("{offset:#x}"), one.name.clone(), format!("{}{returns}", one.how)]
+fn by_build_id(store: Option<&Store>, digits: &str, names: &[String]) -> Result<Vec<File>> {
+    let Some(store) = store else { bail!("no database: name it with --database or $OFFSETDB") };
+    let byte = |at: usize| digits.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+    let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+        bail!("{digits}: no build-id: an even number of hexadecimal digits is wanted");
+    };
+    // the file itself, as some distributions and debuginfod's client keep it, has the segments
+    let mut files = Vec::new();
+    for place in crate::debug::files_of_build_id(digits) {
+        let Ok(inputs) = input::open(&place, "") else { continue };
+        for input in inputs {
+            let Ok(image) = Image::parse(&input.bytes) else { continue };
+            if image.build_ids().gnu == Some(&bytes) && image.section(".text").is_some_and(|text| !text.data.is_empty())
+            {
+                let subject = Subject { name: &input.name, path: Some(&place), root: Path::new("/"), image: &image };
+                files.push(told::told(Some(store), &subject, names)?);
+            }
         }
-        (None, why) => {
-            vec!["   ".to_owned(), "unknown".to_owned(), one.name.clone(), why.clone().unwrap_or_default()]
-        }
-    });
-    text + &super::table(&rows.collect::<Vec<_>>())
+    }
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    for known in store.files_of_build_id(&bytes)? {
+        files.push(told::of_build_id(store, &known, names)?);
+    }
+    match files.is_empty() {
+        true => eprintln!("{digits}: not in the database"),
+        false => eprintln!(
+            "{digits}: the file is not here, and a probe's offset is by its segments: these are addresses; where it is, `offsetdb \
+             lookup FILE` tells the offsets"
+        ),
+    }
+    Ok(files)
 }

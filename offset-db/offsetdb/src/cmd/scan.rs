@@ -4,11 +4,9 @@ use crate::args::Scan;
 use crate::process::{self, Mapped};
 use anyhow::{Context, Result};
 use image::Image;
-use memmap2::Mmap;
 use offset_db::{Fingerprint, Origin, Store};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,17 +58,7 @@ pub(super) fn run(database: Option<&Path>, what: &Scan) -> Result<ExitCode> {
 
 /// `None`: it cannot be read, or is no ELF file. Both are usual: scripts, other users' files, what is half written.
 fn told(store: Option<&Store>, file: Mapped) -> Result<Option<Told>> {
-    let opened = file.open.iter().find_map(|path| {
-        let opened = File::open(path).ok()?;
-        // a pipe or a device would be waited for
-        opened.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0).then_some(opened)
-    });
-    let Some(opened) = opened else {
-        tracing::info!("{}: it cannot be read", file.path);
-        return Ok(None);
-    };
-    // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
-    let bytes = unsafe { Mmap::map(&opened) }.with_context(|| file.path.clone())?;
+    let Some((_, bytes)) = process::open(&file)? else { return Ok(None) };
     let Ok(image) = Image::parse(&bytes) else { return Ok(None) };
     let fingerprint = Fingerprint::of(&image);
     let mut told = Told {
@@ -114,6 +102,7 @@ fn in_folder(folder: &Path) -> Result<Vec<Mapped>> {
                     path: entry.path().display().to_string(),
                     is_deleted: false,
                     open: vec![entry.path()],
+                    offsets: Vec::new(),
                     processes: Vec::new(),
                 }),
                 _ => {}
