@@ -40,6 +40,18 @@ pub enum Error {
         /// The newest that this program knows.
         known: u32,
     },
+    /// It was made by an older version, and is opened for look-ups only.
+    #[error(
+        "{path}: schema {found} is older than this program's, {known}: any command that adds to it brings it up to date"
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its `user_version`.
+        found: u32,
+        /// What this program reads.
+        known: u32,
+    },
     /// A line of an export says nothing that can be merged.
     #[error("line {line}: {why}")]
     Line {
@@ -58,6 +70,14 @@ pub enum Error {
         /// What it is.
         value: String,
     },
+}
+
+impl Error {
+    /// Whether a writer was ended in the middle, and nobody took back yet what it had begun.
+    pub(crate) fn wants_rollback(&self) -> bool {
+        let Error::Sqlite { source: rusqlite::Error::SqliteFailure(failure, _), .. } = self else { return false };
+        failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
+    }
 }
 
 /// The result of using a database.

@@ -5,7 +5,10 @@ use crate::fingerprint::hexadecimal;
 use crate::store::{self, Store};
 use crate::{Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
+
+/// The most bytes of a line: who sends more does not send an export.
+const LONGEST: u64 = 16 << 20;
 
 /// A line of an export. The first of each file names it; what follows is of that file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,8 +50,7 @@ pub struct Merged {
 /// The database cannot be read, the text not be written.
 pub fn export(store: &Store, to: &mut impl Write) -> Result<()> {
     let mut line = |line: &Line| {
-        let written =
-            serde_json::to_writer(&mut *to, line).map_err(std::io::Error::from).and_then(|()| to.write_all(b"\n"));
+        let written = serde_json::to_writer(&mut *to, line).map_err(io::Error::from).and_then(|()| to.write_all(b"\n"));
         written.map_err(|source| Error::Io { path: "the export".into(), source })
     };
     for file in store.files()? {
@@ -75,11 +77,20 @@ pub fn export(store: &Store, to: &mut impl Write) -> Result<()> {
 /// A line says nothing that can be merged; the database cannot be written.
 pub fn merge(store: &mut Store, from: &mut impl BufRead) -> Result<Merged> {
     let mut lines = Vec::new();
-    for (index, text) in from.lines().enumerate() {
-        let text = text.map_err(|source| Error::Io { path: "the export".into(), source })?;
-        let wrong = |why: String| Error::Line { line: index + 1, why };
-        let line: Line = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        lines.push((index + 1, read(line).map_err(wrong)?));
+    let mut text = Vec::new();
+    for number in 1.. {
+        text.clear();
+        let length = io::Read::take(&mut *from, LONGEST).read_until(b'\n', &mut text);
+        let length = length.map_err(|source| Error::Io { path: "the export".into(), source })?;
+        if length == 0 {
+            break;
+        }
+        let wrong = |why: String| Error::Line { line: number, why };
+        if length as u64 == LONGEST {
+            return Err(wrong(format!("it is longer than {LONGEST} bytes")));
+        }
+        let line: Line = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        lines.push((number, read(line).map_err(wrong)?));
     }
     let mut is_in_file = false;
     for (number, line) in &lines {

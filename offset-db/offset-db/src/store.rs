@@ -41,13 +41,22 @@ impl Store {
     /// # Errors
     /// It is not there, damaged, another program's, or of a newer schema.
     pub fn open(path: &Path) -> Result<Store> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let store = Store::connect(path, flags)?;
-        let (application, version) = store.identity()?;
+        let read = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut store = Store::connect(path, read)?;
+        let identity = store.identity().or_else(|error| {
+            if !error.wants_rollback() {
+                return Err(error);
+            }
+            // a writer was killed: what it had begun is taken back, which takes the right to write
+            Store::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?.identity()?;
+            store = Store::connect(path, read)?;
+            store.identity()
+        });
+        let (application, version) = identity?;
         store.check(application, version)?;
         if version < schema::VERSION {
             // what is missing of an older one is made in a writer's hands only
-            return Err(store.foreign(application));
+            return Err(Error::Older { path: path.to_owned(), found: version, known: schema::VERSION });
         }
         Ok(store)
     }
@@ -94,6 +103,10 @@ impl Store {
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Store> {
+        // a pipe would be waited for, and a device is no database
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::Io { path: path.to_owned(), source: std::io::Error::other("no regular file") });
+        }
         let connection = Connection::open_with_flags(path, flags)
             .and_then(|connection| connection.busy_timeout(PATIENCE).map(|()| connection))
             .map_err(|source| Error::Sqlite { path: path.to_owned(), source })?;

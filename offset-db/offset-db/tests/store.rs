@@ -157,6 +157,15 @@ fn what_is_no_database_of_ours_is_said() {
     drop(filled(&path));
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     check_error(&path, "schema 99 is newer than this program's");
+    // an older one is brought up to date by who may write
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
+    let error = Store::open(&path).map(drop).unwrap_err().to_string();
+    assert!(error.contains("schema 0 is older than this program's"), "{error}");
+    // what is none of it is not waited for
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    check_error(&pipe, "pipe: no regular file");
+    check_error(folder.path(), "no regular file");
 }
 
 #[test]

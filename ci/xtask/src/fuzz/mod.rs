@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Make the committed seeds anew from their sources, and run nothing.
+    /// Make the committed seeds anew from their sources, those of the targets named or all, and run nothing.
     #[arg(long)]
     reseed: bool,
     /// Only these targets.
@@ -45,7 +45,7 @@ const FLAGS: &[&str] = &[
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::install_missing()?;
     if args.reseed {
-        seeds::make(&folder()?)?;
+        seeds::make(&folder()?, &args.targets)?;
         return Ok(ExitCode::SUCCESS);
     }
     let all = targets()?;

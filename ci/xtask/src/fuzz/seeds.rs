@@ -2,7 +2,7 @@
 
 use super::rpm;
 use crate::{cargo, process, workspace};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// The compiler and its options, by the seed's name. Each is linked or left relocatable as the options say.
@@ -23,11 +23,15 @@ const DWARF: &[(&str, &str, &[&str])] = &[
     ("zlib-gnu", "gcc", &["-gdwarf-4", "-gz=zlib-gnu", "-c"]),
 ];
 
-/// Replaces the seeds of every target that has C files or packages to make them from.
+/// Targets whose seeds are made of nothing else's.
+const ALONE: [&str; 4] = ["exchange", "identify", "image", "wheel"];
+
+/// Replaces the seeds of every target that has C files or packages to make them from; or those of some targets, whose seeds are
+/// made of no other's.
 ///
 /// # Errors
-/// A compiler or another tool failed, or a file cannot be written.
-pub(crate) fn make(fuzz: &Path) -> Result<()> {
+/// A compiler or another tool failed, a file cannot be written, or a target's seeds cannot be made alone.
+pub(crate) fn make(fuzz: &Path, targets: &[String]) -> Result<()> {
     let sources = fuzz.join("seed-sources");
     let seeds = fuzz.join("seeds");
     let folder = |target: &str| -> Result<PathBuf> {
@@ -37,6 +41,20 @@ pub(crate) fn make(fuzz: &Path) -> Result<()> {
         }
         workspace::create(folder)
     };
+    if let Some(target) = targets.iter().find(|target| !ALONE.contains(&target.as_str())) {
+        bail!("the seeds of {target} are not made alone; there are {}", ALONE.join(", "));
+    }
+    for target in ALONE.iter().filter(|target| targets.is_empty() || targets.iter().any(|named| named == *target)) {
+        match *target {
+            "exchange" => std::fs::write(folder(target)?.join("all"), EXPORT).context("write a seed")?,
+            "identify" => models(&folder(target)?)?,
+            "image" => images(&sources, &folder(target)?)?,
+            _ => wheels(&folder(target)?)?,
+        }
+    }
+    if !targets.is_empty() {
+        return Ok(());
+    }
 
     // The seeds are the same wherever the checkout lies.
     let no_checkout = format!("-fdebug-prefix-map={}=/fuzz", fuzz.display());
@@ -108,6 +126,87 @@ fn symbols(sources: &Path, no_checkout: &str, symbols: &Path, packed: &Path) -> 
     std::fs::copy(scratch.path().join("packed"), packed.join("xz")).context("copy a seed")?;
     Ok(())
 }
+
+/// Libraries with build-ids, imports and pointers to themselves, as `Elf64_Rela`, `SHT_RELR` and `Elf32_Rel`; and an object of the
+/// other byte order.
+fn images(sources: &Path, folder: &Path) -> Result<()> {
+    let link = ["-w", "-O1", "-fPIC", "-shared", "-nostdlib", "-fno-rtti", "-fno-exceptions", "-Wl,-z,noseparate-code"];
+    let version = ["-Wl,--version-script=names.map", "-Wl,--build-id=sha1"];
+    for (name, options) in [
+        ("rela", &[][..]),
+        ("relr", &["-Wl,-Bsymbolic,-z,pack-relative-relocs"]),
+        ("rel32", &["-m32", "-Wl,-Bsymbolic"]),
+    ] {
+        let mut compile = process::command("g++", sources);
+        process::run(compile.args(link).args(version).args(options).arg("names.cpp").arg("-o").arg(folder.join(name)))?;
+    }
+    let mut clang = process::command("clang", sources);
+    clang.args(["-w", "-O1", "--target=s390x-linux-gnu", "-c", "types.c", "-o"]);
+    process::run(clang.arg(folder.join("big-endian")))
+}
+
+/// What the target takes for the begin of the second file.
+const NEXT: &[u8] = b"|NEXT|";
+
+/// `e_machine` of an ELF header, and AArch64's.
+const MACHINE: (usize, [u8; 2]) = (18, [183, 0]);
+
+/// Two versions of a library, the second without names; the same with other instructions: what x86-64's mean to AArch64.
+fn models(folder: &Path) -> Result<()> {
+    let fixtures = workspace::root()?.join("offset-db/identify/tests/fixtures");
+    let scratch = tempfile::tempdir().context("make a folder")?;
+    let mut builds = Vec::new();
+    for version in ["-DVERSION=1", "-DVERSION=2"] {
+        let library = scratch.path().join(version);
+        let mut compile = process::command("gcc", &fixtures);
+        compile.args([
+            "-O2",
+            "-fPIC",
+            "-shared",
+            "-nostdlib",
+            "-Wl,-z,noseparate-code",
+            "-s",
+            version,
+            "store.c",
+            "-o",
+        ]);
+        process::run(compile.arg(&library))?;
+        builds.push(std::fs::read(&library).with_context(|| format!("read {}", library.display()))?);
+    }
+    let write = |name: &str, builds: &[Vec<u8>]| {
+        let path = folder.join(name);
+        std::fs::write(&path, builds.join(NEXT)).with_context(|| format!("write {}", path.display()))
+    };
+    write("x86_64", &builds)?;
+    for build in &mut builds {
+        build[MACHINE.0..MACHINE.0 + 2].copy_from_slice(&MACHINE.1);
+    }
+    write("aarch64", &builds)
+}
+
+/// An archive with a library that is packed, one that is stored, and what is none. The same bytes whenever it is made.
+fn wheels(folder: &Path) -> Result<()> {
+    const SCRIPT: &str = "
+import sys, zipfile
+elf = b'\\x7fELF\\x02\\x01\\x01' + bytes(57)
+with zipfile.ZipFile(sys.argv[1], 'w') as archive:
+    for path, packed in (('pkg/libone.so', True), ('lib/arm64-v8a/libtwo.so', False), ('text.so', True), ('folder.so/', False)):
+        entry = zipfile.ZipInfo(path)
+        entry.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        archive.writestr(entry, b'' if path.endswith('/') else b'text' if path == 'text.so' else elf)
+";
+    process::run(process::command("python3", folder).arg("-c").arg(SCRIPT).arg(folder.join("zip")))
+}
+
+/// An export with a line of every kind.
+const EXPORT: &str = r#"{"file":{"key":"gnu:0102/0000000000000003","build_id":"0102","text":"0000000000000003","machine":"x86_64","go_build_id":"a/b"}}
+{"copy":{"hash":"00000000000000000000000000000009","size":1001}}
+{"origin":{"ecosystem":"pypi","package":"grpcio","version":"1.60.1","tag":"cp310-cp310","platform":"manylinux2014_x86_64","path":"cygrpc.so"}}
+{"function":{"name":"SSL_write","address":"0xfffffffffffffff0","size":64,"kind":"entry","method":"dynsym","confidence":"labelled"}}
+{"function":{"name":"_ZN1a1bEv","qualified":"a::b","address":"0x20","size":0,"kind":"cold","method":"identified","confidence":"verified","evidence":["lineage: grpcio 1.40.0: 0.97"],"returns":[12,60]}}
+{"file":{"key":"xxh3:00000000000000000000000000000001/7","text":"0000000000000000","machine":"aarch64"}}
+{"layout":{"ecosystem":"pypi","package":"grpcio","version":"1.60.1","machine":"x86_64","configuration":"NDEBUG","name":"grpc_chttp2_stream","size":768,"source":"compiled","evidence":["x"],"fields":[{"path":"id","offset_bits":1152,"size_bits":32}]}}
+"#;
 
 /// The attach surface of a linked file, by the program itself.
 fn surface(folder: &Path, image: &Path) -> Result<()> {

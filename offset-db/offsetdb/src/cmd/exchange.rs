@@ -5,37 +5,46 @@ use anyhow::{Context, Result};
 use offset_db::Store;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Writes all of the database as text: the file is whole, or as it was.
+/// Writes all of the database as text: the file is whole, or as it was. Devices and pipes are written to.
 ///
 /// # Errors
 /// The database cannot be read, the text not be written.
 pub(super) fn export(database: &Path, what: &Output) -> Result<ExitCode> {
     let store = Store::open(database)?;
     if what.output == Path::new("-") {
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        offset_db::export(&store, &mut out).map_err(unwrapped)?;
-        out.flush()?;
-        return Ok(ExitCode::SUCCESS);
+        return write(&store, std::io::stdout().lock(), &what.output);
     }
     let name = || what.output.display().to_string();
-    let folder = what.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".offsetdb-").tempfile_in(folder).with_context(name)?;
-    let mut out = BufWriter::new(file);
-    offset_db::export(&store, &mut out)?;
-    let file = out.into_inner().map_err(|error| error.into_error()).with_context(name)?;
-    file.persist(&what.output).map_err(|error| error.error).with_context(name)?;
+    // the file that a link leads to
+    let path = what.output.canonicalize().unwrap_or_else(|_| what.output.clone());
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let file = File::options().write(true).open(&path).with_context(name)?;
+        return write(&store, file, &what.output);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // with the rights that files have that are made here
+    let rights = std::fs::Permissions::from_mode(0o666);
+    let file =
+        tempfile::Builder::new().prefix(".offsetdb-").permissions(rights).tempfile_in(folder).with_context(name)?;
+    write(&store, &file, &what.output)?;
+    file.persist(&path).map_err(|error| error.error).with_context(name)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The error of the output itself, so that a closed pipe is known.
-fn unwrapped(error: offset_db::Error) -> anyhow::Error {
-    match error {
-        offset_db::Error::Io { source, .. } => source.into(),
-        other => other.into(),
+/// An error of the output is told as such: a closed pipe has to be known.
+fn write(store: &Store, to: impl Write, path: &Path) -> Result<ExitCode> {
+    let mut out = BufWriter::new(to);
+    let name = || path.display().to_string();
+    match offset_db::export(store, &mut out) {
+        Err(offset_db::Error::Io { source, .. }) => return Err(source).with_context(name),
+        other => other?,
     }
+    out.flush().with_context(name)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Adds exports to the database, each whole or not at all.

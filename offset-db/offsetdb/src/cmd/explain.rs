@@ -20,7 +20,7 @@ pub(super) fn run(database: Option<&Path>, what: &Explain) -> Result<ExitCode> {
     let mut is_known = false;
     for input in input::open(&what.file, "")? {
         let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
-        let fingerprint = Fingerprint::of(&image);
+        let fingerprint = Fingerprint::to_look_up(&image);
         writeln!(out, "{}\n  {}", input.name, fingerprint.key())?;
         let mut facts = crate::facts::labelled(&image, &BTreeSet::from([what.function.clone()])).unwrap_or_default();
         if let Some(store) = &store {

@@ -60,7 +60,7 @@ pub(super) fn run(database: Option<&Path>, what: &Scan) -> Result<ExitCode> {
 fn told(store: Option<&Store>, file: Mapped) -> Result<Option<Told>> {
     let Some((_, bytes)) = process::open(&file)? else { return Ok(None) };
     let Ok(image) = Image::parse(&bytes) else { return Ok(None) };
-    let fingerprint = Fingerprint::of(&image);
+    let fingerprint = Fingerprint::to_look_up(&image);
     let mut told = Told {
         file: file.path,
         is_deleted: file.is_deleted,

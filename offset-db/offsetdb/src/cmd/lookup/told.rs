@@ -120,7 +120,7 @@ const MOST: usize = 40;
 /// others.
 pub(super) fn told(store: Option<&Store>, subject: &Subject<'_>, names: &[String]) -> Result<File> {
     let image = subject.image;
-    let fingerprint = Fingerprint::of(image);
+    let fingerprint = Fingerprint::to_look_up(image);
     let known = store.map(|store| store.known(&fingerprint)).transpose()?.flatten();
     let known = store.zip(known.as_ref());
     let mut file = File {
