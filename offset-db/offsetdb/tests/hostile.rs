@@ -219,7 +219,7 @@ fn other_classes_and_byte_orders_are_answered() {
         "32bits.so: no functions: it has no .eh_frame, or is of i686",
     );
     // an object is loaded by nobody
-    place.check(&["lookup", "object.o", "sum"], 1, "unknown");
+    place.check(&["lookup", "object.o", "sum"], 2, "object.o: neither a program nor a library");
     place.check(&["import", "object.o"], 2, "object.o");
     let mut other = std::fs::read(place.path("labelled.so")).unwrap();
     other[5] = 2;
