@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("identify", &["image"]),
     ("offset-db", &["image", "lcc-loader"]),
+    ("lcc-offsets-c", &["offset-db"]),
     ("offsetdb", &["apt", "archive", "image", "identify", "offset-db", "packages", "symbols"]),
     ("symbols", &["image"]),
     ("vm-guest", &["btf", "lcc-loader"]),

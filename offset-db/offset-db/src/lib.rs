@@ -29,6 +29,6 @@ pub use exchange::{Merged, export, merge};
 pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin};
 pub use fingerprint::Fingerprint;
 pub use lookup::{Answer, FieldAnswer, Found, FoundField};
-pub use resolver::{Resolved, Resolver};
+pub use resolver::{Resolved, ResolvedField, Resolver};
 pub use store::{Known, PackageStatistics, Statistics, Store};
 pub use tables::Tables;

@@ -48,6 +48,16 @@ pub struct FoundField {
     pub layout: Layout,
 }
 
+impl FoundField {
+    /// How it is known, for people: `grpcio 1.60.1, NDEBUG: compiled`.
+    #[must_use]
+    pub fn how(&self) -> String {
+        let Layout { package, version, configuration, source, .. } = &self.layout;
+        let separator = if configuration.is_empty() { "" } else { ", " };
+        format!("{}{separator}{configuration}: {source}", format!("{package} {version}").trim_end())
+    }
+}
+
 impl Store {
     /// Looks a field up, `STRUCT.FIELD` or `STRUCT.FIELD.FIELD`, in the packages and versions that a file comes from. Where they,
     /// or the configurations of their builds, differ, it is unknown.

@@ -1,7 +1,7 @@
 //! Look-ups for agents: a file's own symbols first, then the database.
 
 use crate::fact::Confidence;
-use crate::lookup::Answer;
+use crate::lookup::{Answer, FieldAnswer};
 use crate::store::Store;
 use crate::{Fingerprint, Result, Tables};
 use image::{FileOffset, Image, VirtualAddress};
@@ -42,6 +42,23 @@ pub enum Resolved {
     Unknown(String),
 }
 
+/// What a look-up of a field finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolvedField {
+    /// It is there.
+    Found {
+        /// Bits from the struct's begin.
+        offset_bits: u64,
+        /// Its bits.
+        size_bits: u64,
+        /// How that is known.
+        how: String,
+    },
+    /// It cannot be told, in these words.
+    Unknown(String),
+}
+
 impl Resolver {
     /// With a database.
     ///
@@ -69,7 +86,36 @@ impl Resolver {
         }
     }
 
-    /// The same, of a file that was read before.
+    /// Looks a field up, `STRUCT.FIELD`, by what the database has of the struct in the build that a file is. No debug information is
+    /// read.
+    ///
+    /// # Errors
+    /// The file or the database cannot be read. A file that is no ELF file is [`ResolvedField::Unknown`].
+    pub fn resolve_field(&self, file: &Path, field: &str) -> Result<ResolvedField> {
+        let Some(store) = &self.store else {
+            return Ok(ResolvedField::Unknown("no database is asked".to_owned()));
+        };
+        let tables = Tables::read(file)?;
+        let fingerprint = match tables.image() {
+            Ok(image) => tables.fingerprint(&image)?,
+            Err(error) => return Ok(ResolvedField::Unknown(error.to_string())),
+        };
+        let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = store.known(&fingerprint)? else {
+            return Ok(ResolvedField::Unknown("the file is not in the database".to_owned()));
+        };
+        Ok(match store.look_up_field(&store.origins(&known)?, &known.machine, field)? {
+            FieldAnswer::Found(found) => ResolvedField::Found {
+                offset_bits: found.field.offset_bits,
+                size_bits: found.field.size_bits,
+                how: found.how(),
+            },
+            FieldAnswer::Absent => ResolvedField::Unknown(format!("no struct of {field} is known of its version")),
+            FieldAnswer::Unknown(why, _) => ResolvedField::Unknown(why),
+        })
+    }
+
+    /// As [`Resolver::resolve`], of a file that was read before.
     ///
     /// # Errors
     /// The database cannot be read.

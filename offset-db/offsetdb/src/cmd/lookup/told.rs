@@ -295,11 +295,7 @@ fn fields(
             FieldAnswer::Found(found) => {
                 field.offset_bits = Some(found.field.offset_bits);
                 field.size_bits = Some(found.field.size_bits);
-                let of = &found.layout;
-                let configuration = Some(&of.configuration).filter(|configuration| !configuration.is_empty());
-                let configuration = configuration.map(|words| format!(", {words}")).unwrap_or_default();
-                let version = format!("{} {}", of.package, of.version);
-                field.how = format!("{}{configuration}: {}", version.trim_end(), of.source);
+                field.how = found.how();
             }
             FieldAnswer::Unknown(why, layouts) => (field.why, field.candidates) = (Some(why), layouts),
             _ => continue,
