@@ -125,7 +125,7 @@ pub(super) fn told(store: Option<&Store>, subject: &Subject<'_>, names: &[String
     let known = store.zip(known.as_ref());
     let mut file = File {
         file: subject.name.to_owned(),
-        size: Some(fingerprint.size),
+        size: Some(image.data().len() as u64),
         key: fingerprint.key(),
         machine: fingerprint.machine.clone(),
         go_build_id: fingerprint.go_build_id.clone(),
