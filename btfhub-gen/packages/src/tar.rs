@@ -75,12 +75,19 @@ pub struct TarReader<'a> {
     /// Bytes of the current entry not yet read, and the padding after them.
     left: u64,
     padding: u64,
+    /// The most bytes that the stream may have.
+    most: u64,
 }
 
 impl<'a> TarReader<'a> {
     /// Reads the tar in `stream`.
     pub fn new(stream: Box<dyn Stream + 'a>) -> Self {
-        TarReader { stream, name: String::new(), left: 0, padding: 0 }
+        TarReader::limited(stream, u64::MAX)
+    }
+
+    /// Reads the tar in `stream`, which has at most `most` bytes: more is an error before it is unpacked.
+    pub fn limited(stream: Box<dyn Stream + 'a>, most: u64) -> Self {
+        TarReader { stream, name: String::new(), left: 0, padding: 0, most }
     }
 
     fn damaged(&self, what: impl Into<String>) -> Fault {
@@ -130,6 +137,9 @@ impl Archive for TarReader<'_> {
     fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let (mut long_name, mut long_size) = (None, None);
         loop {
+            if self.stream.position().saturating_add(self.left) > self.most {
+                return Err(self.damaged(format!("more than {} bytes unpacked", self.most)));
+            }
             self.stream.skip(self.left)?;
             self.stream.skip(self.padding)?;
             (self.left, self.padding) = (0, 0);
@@ -292,6 +302,35 @@ mod tests {
         assert_eq!(error(&tar[..1900]), "data.tar: tar header at offset 0x76c: truncated");
         assert_eq!(error(&tar[..700]), "a at offset 0xbc: truncated: 600 bytes wanted, 188 there");
         assert_eq!(error(&tar[..1200]), "data.tar at offset 0x4b0: truncated");
+    }
+
+    #[test]
+    fn what_is_larger_than_the_limit_is_refused_before_it_is_unpacked() {
+        let file = |size: u64| {
+            let mut tar = write_file("a", &[]).unwrap();
+            tar[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+            tar[148..156].fill(b' ');
+            let sum: u64 = tar[..512].iter().map(|&b| u64::from(b)).sum();
+            tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            tar
+        };
+        let error = |tar: &[u8], most: u64| {
+            let mut tar = TarReader::limited(stream::open(Region::of_bytes(tar), "data.tar", 1).unwrap(), most);
+            loop {
+                match tar.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return String::new(),
+                    Err(error) => return error.to_string(),
+                }
+            }
+        };
+        assert_eq!(
+            error(&file(0o77777777777), 1 << 20),
+            "data.tar: tar header at offset 0x200: more than 1048576 bytes unpacked"
+        );
+        let two = [write_file("a", &[1; 600]).unwrap()[..1536].to_vec(), write_file("b", &[2; 600]).unwrap()].concat();
+        assert_eq!(error(&two, 4096), "");
+        assert_eq!(error(&two, 2560), "data.tar: tar header at offset 0x800: more than 2560 bytes unpacked");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
 //!       │             ├─> deb       the agents as Debian packages
 //!       │             ├─> vm        plans against booted kernels
-//! kernels ────────────┴─> data      real kernel packages in the cache -> data/btf
+//! kernels ────────────┴─> data      real packages -> data/btf, data/offsets.sqlite
 //! ```
 //!
 //! Each subcommand is a file of that name. Data goes to stdout, progress and diagnostics to stderr.
@@ -52,8 +52,8 @@ enum Command {
     Kernels(kernels::Args),
     /// The main job on this machine's kernel and on the kernels in data/btf, ending in a table.
     Demo,
-    /// Make data/btf anew from the packages in the cache.
-    Data,
+    /// Make data/ anew: BTF from the packages in the cache, offsets of user libraries from the registries.
+    Data(data::Args),
     /// Make Debian packages of the agents in target/deb, and check them.
     Deb,
     /// Measure against pahole, bpftool, gimli and btf-rs.
@@ -90,7 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Kernels(args) => kernels::run(&args)?,
         Command::Demo => return demo::run(),
-        Command::Data => data::run()?,
+        Command::Data(args) => data::run(&args)?,
         Command::Deb => {
             for package in deb::run()? {
                 println!("{}", package.display());

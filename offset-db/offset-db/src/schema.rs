@@ -101,6 +101,8 @@ pub(crate) const LAYOUTS: &str = "SELECT ecosystem, package, version, machine, c
 pub(crate) const LAYOUTS_OF_NAME: &str = "SELECT ecosystem, package, version, machine, configuration, name, size, source, evidence, \
     fields FROM layout WHERE ecosystem = ?1 AND package = ?2 AND version = ?3 AND machine = ?4 AND name = ?5 \
     ORDER BY configuration, source, fields";
+/// A whole copy without what was deleted, of which the same tables give the same bytes.
+pub(crate) const COPY_INTO: &str = "VACUUM INTO ?1";
 pub(crate) const COUNTS: &str =
     "SELECT (SELECT count(*) FROM file), (SELECT count(*) FROM function), (SELECT count(*) FROM layout)";
 pub(crate) const COUNTS_OF_PACKAGES: &str = "SELECT o.ecosystem, o.package, count(DISTINCT o.version), count(DISTINCT o.file), \

@@ -281,6 +281,24 @@ impl Store {
         )
     }
 
+    /// Writes a database of the same facts, whose bytes depend on the facts only, not on the order in which they came: all rows are
+    /// put in anew as an export has them. `path` must not exist.
+    ///
+    /// # Errors
+    /// The database cannot be read, the copy not be written.
+    pub fn write_sorted(&self, path: &Path) -> Result<()> {
+        let mut text = Vec::new();
+        crate::export(self, &mut text)?;
+        let mut sorted = Store::in_memory()?;
+        crate::merge(&mut sorted, &mut text.as_slice())?;
+        let name = path.to_str().ok_or_else(|| Error::Io {
+            path: path.to_owned(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidInput, "a path that is no UTF-8"),
+        })?;
+        let written = sorted.connection.execute(schema::COPY_INTO, [name]);
+        written.map(drop).map_err(|source| Error::Sqlite { path: path.to_owned(), source })
+    }
+
     /// What is in it.
     ///
     /// # Errors

@@ -72,6 +72,30 @@ fn text_of(store: &Store) -> String {
 }
 
 #[test]
+fn the_bytes_of_a_sorted_copy_depend_on_the_facts_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = |name: &str, store: &Store| {
+        let path = folder.path().join(name);
+        store.write_sorted(&path).unwrap();
+        assert!(store.write_sorted(&path).is_err(), "there is one");
+        assert_eq!(text_of(&Store::open(&path).unwrap()), text_of(store));
+        std::fs::read(path).unwrap()
+    };
+    let first = filled(&folder.path().join("first.sqlite"));
+    // the same, in another order, with a fact that is told twice and one that was taken back
+    let mut other = Store::create(&folder.path().join("other.sqlite")).unwrap();
+    other.add_layouts(&[layout()]).unwrap();
+    other.add(&fingerprint(2), &[], &[fact("gone", 0x40, Method::Identified)]).unwrap();
+    other.remove(&fingerprint(2), Method::Identified).unwrap();
+    let facts = [fact("SSL_read", 0x20, Method::Identified), fact("SSL_write", u64::MAX - 15, Method::Dynsym)];
+    other.add(&fingerprint(1), &[origin("1.38.1", "cp38")], &facts).unwrap();
+    other.add(&fingerprint(1), &[origin("1.38.0", "cp38")], &facts[..1]).unwrap();
+    assert_eq!(bytes("a.sqlite", &first), bytes("b.sqlite", &other));
+    other.add(&fingerprint(3), &[], &[]).unwrap();
+    assert_ne!(bytes("c.sqlite", &first), bytes("d.sqlite", &other));
+}
+
+#[test]
 fn what_goes_in_comes_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("offsets.sqlite");

@@ -39,7 +39,7 @@ pub enum Command {
     Explain(Explain),
     /// Tell what is in the database
     Stats(Json),
-    /// Write the database as text: JSON lines, sorted
+    /// Write the database as text: JSON lines, sorted; or as a database whose bytes depend on its facts only
     Export(Output),
     /// Add exports to the database
     Merge(Merge),
@@ -52,7 +52,7 @@ pub enum Command {
     offsetdb lookup [OPTIONS] --build-id HEX [NAME]..."
 )]
 pub struct Lookup {
-    /// An ELF file, or a wheel, zip or APK that has one (`app.apk!lib/arm64-v8a/libx.so` names one of several); then names:
+    /// An ELF file, or a wheel, zip, APK or Debian package that has one (`app.apk!lib/arm64-v8a/libx.so` names one of several); then names:
     /// functions, by their symbols (`memcpy@GLIBC_2.14`) or without parameters, and fields (`STRUCT.FIELD`); without names, all
     /// functions that the database has of the file
     #[arg(value_name = "FILE | NAME", required_unless_present_any = ["pid", "build_id"])]
@@ -135,17 +135,24 @@ pub struct Identify {
 /// `pull`.
 #[derive(Debug, clap::Args)]
 pub struct Pull {
-    /// Whose package it is
-    #[arg(value_parser = ["pypi"])]
+    /// Whose packages they are
+    #[arg(value_parser = ["pypi", "debian"])]
     pub ecosystem: String,
-    /// The package
-    pub package: String,
-    /// Its versions: `1.60.1`, `1.20..1.40`, `1.41..`
-    #[arg(long, value_name = "RANGE", default_value = "..")]
-    pub versions: String,
-    /// Pythons, as wheels name them; all of a version's are taken
-    #[arg(long, value_name = "TAG", value_delimiter = ',', default_value = "38,310,312")]
+    /// The packages; of Debian's also a recipe's own name, which stands for all of its packages
+    #[arg(required = true)]
+    pub packages: Vec<String>,
+    /// Its versions: `1.60.1`, `1.20..1.40`, `1.41..` [default: the recipe's; of Debian's packages all that a suite has]
+    #[arg(long, value_name = "RANGE")]
+    pub versions: Option<String>,
+    /// Pythons, as wheels name them; all of a version's are taken [default: the recipe's]
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
     pub python: Vec<String>,
+    /// Debian's suites, by their code names [default: all that are kept]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub suite: Vec<String>,
+    /// Debian's architectures
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "amd64")]
+    pub arch: Vec<String>,
     /// The recipe; else the one that is built in
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
@@ -180,6 +187,9 @@ pub struct Output {
     /// The file; standard output where it is missing or `-`
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
+    /// Write a database instead: the same facts give the same bytes
+    #[arg(long)]
+    pub sqlite: bool,
 }
 
 /// `merge`.

@@ -1,5 +1,6 @@
-//! Files: by path, and in wheels and zips.
+//! Files: by path, and in wheels, zips and Debian packages.
 
+use crate::package::deb;
 use anyhow::{Context, Result, bail};
 use memmap2::Mmap;
 use std::fs::File;
@@ -13,6 +14,8 @@ pub enum Bytes {
     Mapped(Mmap),
     /// Unpacked.
     Owned(Vec<u8>),
+    /// Unpacked, perhaps into a file without a name.
+    Unpacked(packages::spill::Bytes),
 }
 
 impl Deref for Bytes {
@@ -22,6 +25,7 @@ impl Deref for Bytes {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
+            Bytes::Unpacked(bytes) => bytes,
         }
     }
 }
@@ -59,13 +63,25 @@ pub fn open(path: &Path, module: &str) -> Result<Vec<Input>> {
     // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
     let map = unsafe { Mmap::map(&file) }.with_context(|| name.clone())?;
     if archive::is_archive(&map) {
-        return members(&name, &map, module, member.as_deref());
+        let libraries = archive::libraries(&map, module, archive::MOST).with_context(|| name.clone())?;
+        let input = |found: archive::Member<'_>| Input {
+            name: format!("{name}!{}", found.path),
+            path: found.path,
+            begin: found.offset,
+            bytes: Bytes::Owned(found.bytes.into_owned()),
+        };
+        return chosen(&name, module, member.as_deref(), libraries.into_iter().map(input).collect());
+    }
+    if deb::is_deb(&map) {
+        let input =
+            |(path, bytes)| Input { name: format!("{name}!{path}"), path, begin: None, bytes: Bytes::Unpacked(bytes) };
+        return chosen(&name, module, member.as_deref(), deb::files(&path, module)?.into_iter().map(input).collect());
     }
     if let Some(member) = member {
         bail!("{name}: no archive, in which {member} could be");
     }
     if !map.starts_with(b"\x7fELF") {
-        bail!("{name}: neither an ELF file nor a wheel, zip or APK");
+        bail!("{name}: neither an ELF file nor a wheel, zip, APK or Debian package");
     }
     let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(vec![Input { name, path, begin: None, bytes: Bytes::Mapped(map) }])
@@ -82,25 +98,17 @@ pub fn parts(path: &Path) -> (PathBuf, Option<String>) {
     }
 }
 
-fn members(name: &str, bytes: &[u8], module: &str, member: Option<&str>) -> Result<Vec<Input>> {
-    let mut libraries = archive::libraries(bytes, module, archive::MOST).with_context(|| name.to_owned())?;
-    if libraries.is_empty() {
-        bail!(
-            "{name}: no library in it{}",
-            if module.is_empty() { String::new() } else { format!(" begins with {module}") }
-        );
+/// What was found in an archive; of it only `member`, where one was named.
+fn chosen(name: &str, module: &str, member: Option<&str>, mut found: Vec<Input>) -> Result<Vec<Input>> {
+    if found.is_empty() {
+        let begins = if module.is_empty() { String::new() } else { format!(" begins with {module}") };
+        bail!("{name}: no library in it{begins}");
     }
     if let Some(member) = member {
-        libraries.retain(|library| library.path == member);
-        if libraries.is_empty() {
+        found.retain(|input| input.path == member);
+        if found.is_empty() {
             bail!("{name}: no library {member} in it");
         }
     }
-    let input = |member: archive::Member<'_>| Input {
-        name: format!("{name}!{}", member.path),
-        path: member.path,
-        begin: member.offset,
-        bytes: Bytes::Owned(member.bytes.into_owned()),
-    };
-    Ok(libraries.into_iter().map(input).collect())
+    Ok(found)
 }

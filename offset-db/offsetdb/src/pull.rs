@@ -1,9 +1,11 @@
 //! All versions of a package: each wheel's library is told by its own names, or by the builds before it and its own source.
 
+pub mod debian;
+
 use crate::facts::{self, Build};
-use crate::input;
+use crate::package::cache::Cache;
 use crate::package::compile;
-use crate::package::pypi::{self, Cache};
+use crate::package::pypi;
 use crate::package::recipe::{Recipe, Version};
 use anyhow::{Context, Result};
 use identify::{Model, Witness};
@@ -100,7 +102,7 @@ fn earlier(store: &Store, what: &Pull<'_>) -> Result<VecDeque<Build>> {
     for version in what.earlier.iter().rev() {
         for python in what.pythons.iter().rev() {
             let Some(wheel) = pypi::cached(what.cache, &what.recipe.package, version, python)? else { continue };
-            let inputs = input::open(&wheel, &what.recipe.module)?;
+            let inputs = what.recipe.open(&wheel)?;
             let Some(input) = inputs.first() else { continue };
             let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
             let Some(file) = store.known(&Fingerprint::of(&image))? else { continue };
@@ -139,7 +141,7 @@ fn one(
     targets: &BTreeSet<String>,
     references: &mut References<'_>,
 ) -> Result<(Outcome, Build)> {
-    let inputs = input::open(wheel, &what.recipe.module)?;
+    let inputs = what.recipe.open(wheel)?;
     let input = inputs.first().context("no library")?;
     let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
     let fingerprint = Fingerprint::of(&image);
@@ -160,7 +162,7 @@ fn one(
     let open: BTreeSet<String> = targets.difference(&named).cloned().collect();
     if !open.is_empty() {
         let line = version.line();
-        if what.compile && !references.compiled.contains_key(&line) {
+        if what.compile && !what.recipe.units.is_empty() && !references.compiled.contains_key(&line) {
             // the last of a line stands for all of it
             let last = what.versions.iter().filter(|other| other.line() == line).max().unwrap_or(version);
             let build = compile::reference(what.cache, what.recipe, last)

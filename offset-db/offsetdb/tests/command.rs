@@ -153,7 +153,7 @@ fn what_cannot_be_read_is_said() {
         ("missing", "missing: No such file"),
         (".", ".: no regular file"),
         ("empty", "empty: it is empty"),
-        ("text", "text: neither an ELF file nor a wheel, zip or APK"),
+        ("text", "text: neither an ELF file nor a wheel, zip, APK or Debian package"),
         ("sparse", "sparse: neither an ELF file"),
         ("header", "header: ELF header, offset 0x0: "),
         ("far", "far: section headers, offset 0xffffffffffffffff: "),

@@ -133,8 +133,8 @@ fn what_is_no_file_of_its_kind_is_named_by_every_subcommand() {
         ("dangling", "No such file"),
         ("missing", "No such file"),
         ("empty", "it is empty"),
-        ("text", "neither an ELF file nor a wheel, zip or APK"),
-        ("sparse", "neither an ELF file nor a wheel, zip or APK"),
+        ("text", "neither an ELF file nor a wheel, zip, APK or Debian package"),
+        ("sparse", "neither an ELF file nor a wheel, zip, APK or Debian package"),
         ("zip.whl", "the archive's directory"),
     ] {
         for arguments in uses(name) {

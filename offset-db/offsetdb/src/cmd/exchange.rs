@@ -1,7 +1,7 @@
 //! `offsetdb export`, `offsetdb merge`: the database as text, and back.
 
 use crate::args::{Merge, Output};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use offset_db::Store;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -15,6 +15,11 @@ use std::process::ExitCode;
 /// The database cannot be read, the text not be written.
 pub(super) fn export(database: &Path, what: &Output) -> Result<ExitCode> {
     let store = Store::open(database)?;
+    match (what.sqlite, what.output == Path::new("-")) {
+        (true, true) => bail!("a database is written to a file: name it with --output"),
+        (true, false) => return sqlite(&store, &what.output),
+        (false, _) => {}
+    }
     if what.output == Path::new("-") {
         return write(&store, std::io::stdout().lock(), &what.output);
     }
@@ -32,6 +37,23 @@ pub(super) fn export(database: &Path, what: &Output) -> Result<ExitCode> {
         tempfile::Builder::new().prefix(".offsetdb-").permissions(rights).tempfile_in(folder).with_context(name)?;
     write(&store, &file, &what.output)?;
     file.persist(&path).map_err(|error| error.error).with_context(name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a database: the file is whole, or as it was.
+fn sqlite(store: &Store, output: &Path) -> Result<ExitCode> {
+    let name = || output.display().to_string();
+    // the file that a link leads to
+    let path = output.canonicalize().unwrap_or_else(|_| output.to_owned());
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        bail!("{}: no regular file", name());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unfinished = tempfile::Builder::new().prefix(".offsetdb-").tempdir_in(folder).with_context(name)?;
+    let made = unfinished.path().join("offsets.sqlite");
+    store.write_sorted(&made).with_context(name)?;
+    File::open(&made).and_then(|file| file.sync_all()).with_context(name)?;
+    std::fs::rename(&made, &path).with_context(name)?;
     Ok(ExitCode::SUCCESS)
 }
 

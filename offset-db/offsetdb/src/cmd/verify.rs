@@ -1,9 +1,9 @@
 //! `offsetdb verify`: how good identification is on labelled files.
 
 use crate::args::Verify;
-use crate::input;
+use crate::package::cache::Cache;
 use crate::package::compile;
-use crate::package::pypi::{self, Cache};
+use crate::package::pypi;
 use crate::package::recipe::{Recipe, Version};
 use crate::pull;
 use crate::verify::{Labelled, Report, verify};
@@ -42,7 +42,7 @@ pub(super) fn run(what: &Verify) -> Result<ExitCode> {
         }
         let mut wheels = what.python.iter().map(|python| pypi::wheel(&cache, &recipe.package, &version, python));
         let Some(wheel) = wheels.find_map(Result::transpose).transpose()? else { continue };
-        for input in input::open(&wheel, &recipe.module)? {
+        for input in recipe.open(&wheel)? {
             let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
             let file = Labelled::of(format!("{} {}", recipe.package, version.text()), &image)?;
             // a stripped one is no truth

@@ -1,6 +1,7 @@
 //! A reference from a version's own source: the units that define the targets, compiled with the flags of the package's own build.
 
-use super::pypi::{self, Cache};
+use super::cache::Cache;
+use super::pypi;
 use super::recipe::{Recipe, Version};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;

@@ -1,6 +1,7 @@
 //! What is asked of a package, and how its source is compiled. A recipe is a file of JSON in `recipes/`.
 
-use anyhow::{Context, Result, bail};
+use crate::input::{self, Input};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -12,8 +13,17 @@ pub struct Recipe {
     pub ecosystem: String,
     /// The package.
     pub package: String,
-    /// What the name of the file in the package begins with.
-    pub module: String,
+    /// The versions that are pulled where none are named; all where it is missing.
+    #[serde(default)]
+    pub versions: Option<String>,
+    /// Pythons, as wheels name them, whose wheels are pulled where none are named.
+    #[serde(default)]
+    pub pythons: Vec<String>,
+    /// Debian's names of the package, which change with the library's version: `libssl1.1`; one `*` stands for anything.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// The names of the files in the package, without what begins with a dot; the first that is there counts.
+    pub modules: Vec<String>,
     /// The functions that are looked for, by their names without parameters.
     pub targets: Vec<String>,
     /// The units of the source that define them, by the ends of their paths.
@@ -37,10 +47,21 @@ pub struct Setup {
     pub needs: Vec<String>,
 }
 
-const BUILT_IN: &[(&str, &str)] = &[("grpcio", include_str!("../../recipes/grpcio.json"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("cryptography", include_str!("../../recipes/cryptography.json")),
+    ("etcd", include_str!("../../recipes/etcd.json")),
+    ("gnutls", include_str!("../../recipes/gnutls.json")),
+    ("golang", include_str!("../../recipes/golang.json")),
+    ("grpcio", include_str!("../../recipes/grpcio.json")),
+    ("libc", include_str!("../../recipes/libc.json")),
+    ("libpq", include_str!("../../recipes/libpq.json")),
+    ("nspr", include_str!("../../recipes/nspr.json")),
+    ("openssl", include_str!("../../recipes/openssl.json")),
+    ("prometheus", include_str!("../../recipes/prometheus.json")),
+];
 
 impl Recipe {
-    /// The recipe of a package: a file, or one that is built in.
+    /// The recipe of a package, by its own name or one of Debian's: a file, or one that is built in.
     ///
     /// # Errors
     /// There is none, or it is no recipe.
@@ -50,7 +71,7 @@ impl Recipe {
                 let name = path.display().to_string();
                 (name.clone(), std::fs::read_to_string(path).with_context(|| name)?)
             }
-            None => match BUILT_IN.iter().find(|(name, _)| *name == package) {
+            None => match BUILT_IN.iter().find(|(name, _)| *name == package).or_else(|| by_debian(package)) {
                 Some((name, text)) => (format!("the recipe of {name}"), (*text).to_owned()),
                 None => {
                     let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -61,11 +82,54 @@ impl Recipe {
         serde_json::from_str(&text).context(name)
     }
 
+    /// Opens the package's file that the recipe is of: one, or all that are named alike.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no such file.
+    pub fn open(&self, path: &Path) -> Result<Vec<Input>> {
+        let mut first = None;
+        for module in &self.modules {
+            let inputs = match input::open(path, module) {
+                Ok(inputs) => inputs,
+                Err(error) => {
+                    first = first.or(Some(error));
+                    continue;
+                }
+            };
+            let is_it = |input: &Input| {
+                let name = input.path.rsplit('/').next().unwrap_or_default();
+                name.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let found: Vec<Input> = inputs.into_iter().filter(is_it).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(first.unwrap_or_else(|| anyhow!("{}: no {} in it", path.display(), self.modules.join(", "))))
+    }
+
     /// What the build of a version needs.
     #[must_use]
     pub fn needs(&self, version: &Version) -> &[String] {
         let fits = |setup: &&Setup| setup.below.as_ref().is_none_or(|below| *version < Version::parse(below));
         self.setup.iter().find(fits).map(|setup| &*setup.needs).unwrap_or_default()
+    }
+}
+
+/// The recipe that has one of Debian's names of a package.
+fn by_debian(package: &str) -> Option<&'static (&'static str, &'static str)> {
+    BUILT_IN.iter().find(|(_, text)| {
+        let recipe: Option<Recipe> = serde_json::from_str(text).ok();
+        recipe.is_some_and(|recipe| recipe.packages.iter().any(|pattern| fits(pattern, package)))
+    })
+}
+
+/// Whether a name is a pattern's, in which one `*` stands for anything.
+#[must_use]
+pub fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((begin, end)) => name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end),
     }
 }
 
@@ -137,13 +201,35 @@ mod tests {
     }
 
     #[test]
+    fn patterns_have_one_star() {
+        let check =
+            |pattern: &str, name: &str, expected: bool| assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        check("libssl3", "libssl3", true);
+        check("libssl3", "libssl3t64", false);
+        check("golang-1.*-go", "golang-1.24-go", true);
+        check("golang-1.*-go", "golang-1.24-src", false);
+        check("golang-1.*.go", "golang-1.go", false);
+    }
+
+    #[test]
     fn built_in_recipes_can_be_read() {
         for (name, _) in BUILT_IN {
             let recipe = Recipe::of(name, None).unwrap();
             assert!(!recipe.targets.is_empty());
-            assert!(recipe.needs(&Version::parse("1.60.1")).iter().any(|need| need == "setuptools<70"));
-            assert!(recipe.needs(&Version::parse("1.80.0")).iter().any(|need| need == "setuptools>=77"));
+            assert!(!recipe.modules.is_empty());
+            assert_eq!(recipe.package, *name);
+            assert_eq!(recipe.ecosystem == "debian", !recipe.packages.is_empty(), "{name}");
+            assert_eq!(recipe.ecosystem == "pypi", !recipe.pythons.is_empty(), "{name}");
+            let mut sorted = recipe.targets.clone();
+            sorted.sort();
+            sorted.dedup();
+            assert_eq!(sorted.len(), recipe.targets.len(), "{name}: a target twice");
         }
+        let grpcio = Recipe::of("grpcio", None).unwrap();
+        assert!(grpcio.needs(&Version::parse("1.60.1")).iter().any(|need| need == "setuptools<70"));
+        assert!(grpcio.needs(&Version::parse("1.80.0")).iter().any(|need| need == "setuptools>=77"));
+        assert_eq!(Recipe::of("libssl3t64", None).unwrap().package, "openssl");
+        assert_eq!(Recipe::of("golang-1.19-go", None).unwrap().package, "golang");
         assert!(Recipe::of("nothing", None).unwrap_err().to_string().starts_with("no recipe for nothing"));
     }
 }

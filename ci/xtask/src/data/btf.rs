@@ -1,4 +1,4 @@
-//! `cargo xtask data`: minimal BTF of the project's objects for Debian's kernel lines, small enough for git.
+//! `cargo xtask data btf`: minimal BTF of the project's objects for Debian's kernel lines, small enough for git.
 //!
 //! ```text
 //! data/btf/debian.pack   one minimal BTF for each kernel, equal ones stored once
@@ -26,7 +26,7 @@ fn pack() -> Result<PathBuf> {
 /// # Errors
 /// No package is in the cache, a build or `lcc-btf gen` failed (also with an unguarded relocation), or a file cannot be
 /// read or written.
-pub(crate) fn run() -> Result<()> {
+pub(super) fn run() -> Result<()> {
     setup::install_missing()?;
     let objects = objects::build()?;
     let lcc_btf = cargo::build_lcc_btf()?;
