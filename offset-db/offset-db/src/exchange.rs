@@ -3,7 +3,7 @@
 use crate::fact::{Fact, Layout, Origin};
 use crate::fingerprint::hexadecimal;
 use crate::store::{self, Store};
-use crate::{Error, Fingerprint, Result};
+use crate::{Error, Fingerprint, Result, schema};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 
@@ -70,8 +70,8 @@ pub fn export(store: &Store, to: &mut impl Write) -> Result<()> {
     store.layouts()?.into_iter().try_for_each(|layout| line(&Line::Layout(layout)))
 }
 
-/// Adds an export to a database: all of it, or nothing where a line is wrong. What the database had stays; where both know a place
-/// by the same method, the line is what counts.
+/// Adds an export to a database: all of it, or nothing where a line is wrong. What differs stays side by side; where both know a place
+/// by the same method, the surer counts. In whatever order databases are merged, the same comes out.
 ///
 /// # Errors
 /// A line says nothing that can be merged; the database cannot be written.
@@ -109,15 +109,15 @@ pub fn merge(store: &mut Store, from: &mut impl BufRead) -> Result<Merged> {
                 }
                 Read::Copy(hash, size) => {
                     let values = rusqlite::params![file, hash.to_be_bytes(), *size as i64];
-                    transaction.execute(crate::schema::ADD_COPY, values)?;
+                    transaction.execute(schema::ADD_COPY, values)?;
                 }
                 Read::Origin(origin) => store::add_origin(transaction, file, origin)?,
                 Read::Function(fact) => {
-                    store::add_fact(transaction, file, fact)?;
+                    store::add_fact(transaction, schema::MERGE_FUNCTION, file, fact)?;
                     merged.functions += 1;
                 }
                 Read::Layout(layout) => {
-                    store::add_layout(transaction, layout)?;
+                    store::add_layout(transaction, schema::MERGE_LAYOUT, layout)?;
                     merged.layouts += 1;
                 }
             }
@@ -140,7 +140,12 @@ fn read(line: Line) -> std::result::Result<Read, String> {
         Line::File { key, build_id, text, machine, go_build_id } => {
             let build_id = build_id.map(|digits| bytes(&digits)).transpose()?;
             let text = u64::from_str_radix(&text, 16).map_err(|error| format!("text: {error}"))?;
-            Read::File(key, Fingerprint { build_id, text, file: 0, size: 0, machine, go_build_id })
+            let file = Fingerprint { build_id, text, file: 0, size: 0, machine, go_build_id };
+            // without a build-id, the key is of the copy
+            if file.build_id.is_some() && file.key() != key || file.build_id.is_none() && !key.starts_with("xxh3:") {
+                return Err(format!("key: {key} is not that of the file, {}", file.key()));
+            }
+            Read::File(key, file)
         }
         Line::Copy { hash, size } => {
             Read::Copy(u128::from_str_radix(&hash, 16).map_err(|error| format!("hash: {error}"))?, size)

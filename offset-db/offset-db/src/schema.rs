@@ -72,12 +72,23 @@ pub(crate) const FILE_OF_KEY: &str = "SELECT id FROM file WHERE key = ?1";
 pub(crate) const ADD_COPY: &str = "INSERT OR IGNORE INTO copy (file, file_hash, size) VALUES (?1, ?2, ?3)";
 pub(crate) const ADD_ORIGIN: &str = "INSERT OR IGNORE INTO origin (file, ecosystem, package, version, tag, platform, path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(crate) const ADD_NAME: &str = "INSERT INTO name (linkage, qualified) VALUES (?1, ?2) \
-    ON CONFLICT (linkage) DO UPDATE SET qualified = coalesce(qualified, excluded.qualified) RETURNING id";
-/// What is known better replaces what is known worse, of the same method and the same place.
+    ON CONFLICT (linkage) DO UPDATE SET \
+    qualified = coalesce(min(qualified, excluded.qualified), qualified, excluded.qualified) RETURNING id";
+/// What is said anew of the same method and the same place replaces what was said before.
 pub(crate) const ADD_FUNCTION: &str = "INSERT INTO function \
     (file, name, address, method, size, kind, confidence, evidence, returns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
     ON CONFLICT DO UPDATE SET size = excluded.size, kind = excluded.kind, confidence = excluded.confidence, \
     evidence = excluded.evidence, returns = excluded.returns";
+/// What another database says of the same method and the same place replaces what was said, if it is surer; of what is as sure, the
+/// greater, so that the order of merges makes no difference.
+pub(crate) const MERGE_FUNCTION: &str = "INSERT INTO function \
+    (file, name, address, method, size, kind, confidence, evidence, returns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+    ON CONFLICT DO UPDATE SET size = excluded.size, kind = excluded.kind, confidence = excluded.confidence, \
+    evidence = excluded.evidence, returns = excluded.returns \
+    WHERE (CASE excluded.confidence WHEN 'labelled' THEN 2 WHEN 'verified' THEN 1 ELSE 0 END, \
+    excluded.size, excluded.kind, excluded.evidence, excluded.returns) \
+    > (CASE function.confidence WHEN 'labelled' THEN 2 WHEN 'verified' THEN 1 ELSE 0 END, \
+    function.size, function.kind, function.evidence, function.returns)";
 pub(crate) const REMOVE_FUNCTIONS: &str = "DELETE FROM function WHERE file = ?1 AND method = ?2";
 pub(crate) const FUNCTIONS_OF_NAME: &str = "SELECT n.linkage, n.qualified, f.address, f.size, f.kind, f.method, f.confidence, \
     f.evidence, f.returns FROM name n JOIN function f ON f.name = n.id AND f.file = ?1 \
@@ -96,6 +107,11 @@ pub(crate) const NAMES: &str =
 pub(crate) const ADD_LAYOUT: &str = "INSERT INTO layout \
     (ecosystem, package, version, machine, configuration, name, source, size, evidence, fields) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = excluded.size, evidence = excluded.evidence";
+/// As [`MERGE_FUNCTION`].
+pub(crate) const MERGE_LAYOUT: &str = "INSERT INTO layout \
+    (ecosystem, package, version, machine, configuration, name, source, size, evidence, fields) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = excluded.size, evidence = excluded.evidence \
+    WHERE (excluded.size, excluded.evidence) > (layout.size, layout.evidence)";
 pub(crate) const LAYOUTS: &str = "SELECT ecosystem, package, version, machine, configuration, name, size, source, evidence, fields \
     FROM layout ORDER BY ecosystem, package, version, machine, configuration, name, source, fields";
 pub(crate) const LAYOUTS_OF_NAME: &str = "SELECT ecosystem, package, version, machine, configuration, name, size, source, evidence, \

@@ -161,7 +161,7 @@ impl Store {
         self.write(|transaction| {
             let file = add_file(transaction, &fingerprint.key(), fingerprint)?;
             origins.iter().try_for_each(|origin| add_origin(transaction, file, origin))?;
-            facts.iter().try_for_each(|fact| add_fact(transaction, file, fact))
+            facts.iter().try_for_each(|fact| add_fact(transaction, schema::ADD_FUNCTION, file, fact))
         })
     }
 
@@ -182,7 +182,9 @@ impl Store {
     /// # Errors
     /// The database cannot be written; then nothing of this was.
     pub fn add_layouts(&mut self, layouts: &[Layout]) -> Result<()> {
-        self.write(|transaction| layouts.iter().try_for_each(|layout| add_layout(transaction, layout)))
+        self.write(|transaction| {
+            layouts.iter().try_for_each(|layout| add_layout(transaction, schema::ADD_LAYOUT, layout))
+        })
     }
 
     /// The file of a fingerprint.
@@ -387,11 +389,11 @@ pub(crate) fn add_origin(transaction: &Transaction<'_>, file: i64, origin: &Orig
     statement.execute(params![file, ecosystem, package, version, tag, platform, path]).map(drop)
 }
 
-pub(crate) fn add_fact(transaction: &Transaction<'_>, file: i64, fact: &Fact) -> rusqlite::Result<()> {
+pub(crate) fn add_fact(transaction: &Transaction<'_>, how: &str, file: i64, fact: &Fact) -> rusqlite::Result<()> {
     let name: i64 = transaction
         .prepare_cached(schema::ADD_NAME)?
         .query_row(params![fact.name, fact.qualified], |row| row.get(0))?;
-    let mut statement = transaction.prepare_cached(schema::ADD_FUNCTION)?;
+    let mut statement = transaction.prepare_cached(how)?;
     let values = params![
         file,
         name,
@@ -406,8 +408,8 @@ pub(crate) fn add_fact(transaction: &Transaction<'_>, file: i64, fact: &Fact) ->
     statement.execute(values).map(drop)
 }
 
-pub(crate) fn add_layout(transaction: &Transaction<'_>, layout: &Layout) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached(schema::ADD_LAYOUT)?;
+pub(crate) fn add_layout(transaction: &Transaction<'_>, how: &str, layout: &Layout) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(how)?;
     let values = params![
         layout.ecosystem,
         layout.package,

@@ -144,9 +144,16 @@ fn a_wrong_line_changes_nothing() {
     for (text, expected) in [
         ("{}", "line 1: "),
         (r#"{"copy":{"hash":"00","size":1}}"#, "line 1: no file was named before it"),
-        (r#"{"file":{"key":"k","text":"zz","machine":"x86_64"}}"#, "line 1: text: invalid digit"),
-        (r#"{"file":{"key":"k","build_id":"abc","text":"00","machine":"x86_64"}}"#, "line 1: build_id: an even number"),
-        ("{\"file\":{\"key\":\"k\",\"text\":\"00\",\"machine\":\"x86_64\"}}\n{\"file\":", "line 2: EOF"),
+        (r#"{"file":{"key":"xxh3:0/1","text":"zz","machine":"x86_64"}}"#, "line 1: text: invalid digit"),
+        (
+            r#"{"file":{"key":"xxh3:0/1","build_id":"abc","text":"00","machine":"x86_64"}}"#,
+            "line 1: build_id: an even number",
+        ),
+        (
+            r#"{"file":{"key":"gnu:ab/00","build_id":"ab","text":"00","machine":"x86_64"}}"#,
+            "line 1: key: gnu:ab/00 is not that of",
+        ),
+        ("{\"file\":{\"key\":\"xxh3:0/1\",\"text\":\"00\",\"machine\":\"x86_64\"}}\n{\"file\":", "line 2: EOF"),
     ] {
         let mut store = filled(Path::new(":memory:"));
         let before = text_of(&store);
