@@ -8,6 +8,7 @@
 //! the running kernel ────> load      loading by a plan, libbpf alone: from the object's bytes to attached
 //! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
 //! the running kernel ────> events    telling user space of an event: a log, ring buffers, a queue, perf buffers
+//! wheels in the cache ───> lookup    offsets of a stripped library: offsetdb, readelf and sqlite3, bpftrace; identification
 //! nginx and redis ───────> tcprt     answering alone, and looked at by tcprt, bpftrace, tcplife, …
 //! kernels in qemu ───────> ranks     each way of tcprt's object, in instructions; only where it is named
 //! ```
@@ -18,6 +19,7 @@ mod check;
 mod encode;
 mod events;
 mod load;
+mod lookup;
 mod measure;
 mod minimize;
 mod open;
@@ -64,6 +66,7 @@ enum Part {
     Load,
     Check,
     Events,
+    Lookup,
     Tcprt,
     /// In an emulator, for a quarter of an hour: not unless it is named.
     Ranks,
@@ -90,19 +93,27 @@ pub(crate) struct Programs {
 /// Nothing to measure on, a build or a measured program failed, or a result cannot be written.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install_missing()?;
-    let objects = objects::build()?;
     let mut tables = Vec::new();
     let mut show = |table: table::Table| {
         println!("{}", table.terminal());
         tables.push(table);
     };
-    if args.only.contains(&Part::Ranks) {
-        for table in ranks::tables(tcprt_object(&objects)?)? {
+    if args.only.is_empty() || args.only.contains(&Part::Lookup) {
+        for table in look_ups(args.repetitions)? {
             show(table);
         }
     }
-    if args.only != [Part::Ranks] {
-        measure_here(args, &objects, show)?;
+    // the rest needs the project's objects
+    if args.only.is_empty() || args.only.iter().any(|part| *part != Part::Lookup) {
+        let objects = objects::build()?;
+        if args.only.contains(&Part::Ranks) {
+            for table in ranks::tables(tcprt_object(&objects)?)? {
+                show(table);
+            }
+        }
+        if args.only.iter().any(|part| ![Part::Ranks, Part::Lookup].contains(part)) || args.only.is_empty() {
+            measure_here(args, &objects, show)?;
+        }
     }
 
     if let Some(path) = &args.json {
@@ -116,11 +127,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// None where the cache has nothing to look up.
+fn look_ups(repetitions: usize) -> Result<Vec<table::Table>> {
+    let Some(wheels) = lookup::wheels()? else {
+        eprintln!(
+            "bench: lookup: skipped, no two wheels of grpcio in the cache; `offsetdb pull pypi grpcio` fetches them"
+        );
+        return Ok(Vec::new());
+    };
+    let scratch = scratch()?;
+    lookup::tables(&build_offsetdb()?, &wheels, repetitions, scratch.path())
+}
+
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::tempdir_in(workspace::create(workspace::target()?.join("bench"))?).context("make a folder")
+}
+
 /// The parts that measure this machine.
 fn measure_here(args: &Args, objects: &[PathBuf], mut show: impl FnMut(table::Table)) -> Result<()> {
     let programs = build()?;
-    let scratch =
-        tempfile::tempdir_in(workspace::create(workspace::target()?.join("bench"))?).context("make a folder")?;
+    let scratch = scratch()?;
     let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
 
     let mut cached = kernels::cached_kernels()?;
@@ -233,6 +259,13 @@ fn build() -> Result<Programs> {
         paholes,
         bpftools,
     })
+}
+
+/// Builds what looks offsets up.
+fn build_offsetdb() -> Result<lookup::Programs> {
+    cargo::build_release(&["--package", "offsetdb", "--bin", "offsetdb", "--example", "lookup_cost"])?;
+    let release = workspace::target()?.join("release");
+    Ok(lookup::Programs { offsetdb: release.join("offsetdb"), lookup_cost: release.join("examples/lookup_cost") })
 }
 
 /// Builds what looks at servers.
