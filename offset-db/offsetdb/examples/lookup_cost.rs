@@ -54,9 +54,18 @@ fn known(wheel: &Path, folder: &Path, runs: usize) -> Result<serde_json::Value> 
         }
         Ok(())
     })?;
-    let in_memory = time(runs, |_| Ok(drop(black_box(resolver.resolve_in(&image, "function_7")?))))?;
-    let hash = time(runs, |_| Ok(drop(black_box(Fingerprint::to_look_up(&image)))))?;
-    let whole = time(runs, |_| Ok(drop(black_box(Fingerprint::of(&image)))))?;
+    let in_memory = time(runs, |_| {
+        black_box(resolver.resolve_in(&image, "function_7")?);
+        Ok(())
+    })?;
+    let hash = time(runs, |_| {
+        black_box(Fingerprint::to_look_up(&image));
+        Ok(())
+    })?;
+    let whole = time(runs, |_| {
+        black_box(Fingerprint::of(&image));
+        Ok(())
+    })?;
     let store = Store::open(&database)?;
     let rows = time(20_000, |run| {
         // in an order that no cache knows
