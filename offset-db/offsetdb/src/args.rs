@@ -6,9 +6,11 @@ use std::path::PathBuf;
 /// The offset of any function in any user library, stripped ones included.
 #[derive(Debug, Parser)]
 #[command(name = "offsetdb", version, max_term_width = 120, propagate_version = true)]
+#[command(after_help = "\
+Exit status: 0 done, 1 a negative answer (not known, not sure, not right), 2 an error; nothing was changed then.")]
 pub struct Args {
     /// The database; else $OFFSETDB, else offsets.sqlite beside the program or in /usr/share/lcc
-    #[arg(short, long, global = true, value_name = "FILE", env = "OFFSETDB")]
+    #[arg(short, long, global = true, value_name = "FILE", env = "OFFSETDB", hide_env_values = true)]
     pub database: Option<PathBuf>,
     /// Say more of what is done; twice, three times for details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -43,6 +45,18 @@ pub enum Command {
     Export(Output),
     /// Add exports to the database
     Merge(Merge),
+    /// Print a shell's completions
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 /// `lookup`.

@@ -6,6 +6,7 @@ mod identify;
 mod import;
 mod layout;
 mod lookup;
+mod man;
 mod pull;
 mod scan;
 mod stats;
@@ -36,6 +37,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Stats(what) => stats::run(&found(database.as_deref())?, what.json),
         Command::Export(what) => exchange::export(&found(database.as_deref())?, &what),
         Command::Merge(what) => exchange::merge(&wanted(database.as_deref())?, &what),
+        Command::Completions { shell } => man::completions(shell),
+        Command::Man { folder } => man::pages(&folder),
     }
 }
 
