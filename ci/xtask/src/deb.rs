@@ -1,4 +1,4 @@
-//! `cargo xtask deb`: the agents as Debian packages in `target/deb`.
+//! `cargo xtask deb`: the agents and offsetdb as Debian packages in `target/deb`.
 //!
 //! ```text
 //! cargo build --release ─> stripped program ─┬─> files with owner root, times of the last commit ─> dpkg-deb ─> NAME_VERSION_ARCH.deb
@@ -24,6 +24,10 @@ struct Package {
     description: &'static str,
     /// Files of the checkout, and where they are installed.
     files: &'static [(&'static str, &'static str)],
+    /// The same, but only where the checkout has them: data that is made.
+    data: &'static [(&'static str, &'static str)],
+    /// Packages that some of it needs, as the field `Suggests` has them.
+    suggests: Option<&'static str>,
     /// Of these, those that the administrator changes.
     settings: &'static [&'static str],
     /// The folder with `postinst`, `prerm`, `postrm`, if it needs any.
@@ -57,6 +61,8 @@ const TCPRT: Package = Package {
         ("bpf/tcprt/debian/lintian-overrides", "usr/share/lintian/overrides/tcprt"),
         ("bpf/debian/copyright", "usr/share/doc/tcprt/copyright"),
     ],
+    data: &[],
+    suggests: None,
     settings: &["/etc/tcprt.yaml"],
     scripts: Some("bpf/tcprt/debian"),
     asked: Asked::BySubcommand,
@@ -74,12 +80,34 @@ const PINGTRACE: Package = Package {
         ("docs/pingtrace.md", "usr/share/doc/pingtrace/pingtrace.md"),
         ("bpf/debian/copyright", "usr/share/doc/pingtrace/copyright"),
     ],
+    data: &[],
+    suggests: None,
     settings: &[],
     scripts: None,
     asked: Asked::ByOption,
 };
 
-const PACKAGES: [Package; 2] = [TCPRT, PINGTRACE];
+const OFFSETDB: Package = Package {
+    name: "offsetdb",
+    description: "where functions and fields are in user libraries, for uprobes\n \
+        A uprobe needs a file offset. offsetdb tells it of any function of any\n \
+        library or program by the file's own labels, or by a database that it is\n \
+        known in by its fingerprint; of stripped files too, whose functions it\n \
+        identifies by other builds and by their own source. It says how sure it is.\n .\n \
+        The database of Python's gRPC and of TLS libraries is in the package.",
+    files: &[
+        ("docs/offsetdb.md", "usr/share/doc/offsetdb/offsetdb.md"),
+        ("offset-db/debian/copyright", "usr/share/doc/offsetdb/copyright"),
+    ],
+    data: &[("data/offsets.sqlite", "usr/share/lcc/offsets.sqlite")],
+    // for `pull`
+    suggests: Some("python3-pip, python3-venv, g++"),
+    settings: &[],
+    scripts: None,
+    asked: Asked::BySubcommand,
+};
+
+const PACKAGES: [Package; 3] = [TCPRT, PINGTRACE, OFFSETDB];
 
 /// Where the shells look for completions, and what they call them.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -88,13 +116,17 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "usr/share/fish/vendor_completions.d/NAME.fish"),
 ];
 
-/// Makes the packages, and returns their paths.
+/// Makes the packages, or those that are named, and returns their paths.
 ///
 /// # Errors
-/// A build failed, a program is missing (dpkg-deb, strip, objdump), a library's package is not known, or the package does not
-/// hold what it should.
-pub(crate) fn run() -> Result<Vec<PathBuf>> {
-    PACKAGES.iter().map(|package| make(package).with_context(|| format!("the package {}", package.name))).collect()
+/// There is no such package, a build failed, a program is missing (dpkg-deb, strip, objdump), a library's package is not known, or
+/// the package does not hold what it should.
+pub(crate) fn run(names: &[String]) -> Result<Vec<PathBuf>> {
+    if let Some(unknown) = names.iter().find(|name| PACKAGES.iter().all(|package| package.name != *name)) {
+        bail!("no package {unknown}; there are {}", PACKAGES.map(|package| package.name).join(", "));
+    }
+    let chosen = PACKAGES.iter().filter(|package| names.is_empty() || names.iter().any(|name| name == package.name));
+    chosen.map(|package| make(package).with_context(|| format!("the package {}", package.name))).collect()
 }
 
 fn make(package: &Package) -> Result<PathBuf> {
@@ -109,7 +141,10 @@ fn make(package: &Package) -> Result<PathBuf> {
     let program = tree.join("usr/bin").join(package.name);
     install(&built, &program, 0o755)?;
     process::run(process::command("strip", &root).args(["--strip-all", "--remove-section=.comment"]).arg(&program))?;
-    for (from, to) in package.files {
+    for (from, _) in package.data.iter().filter(|(from, _)| !root.join(from).is_file()) {
+        eprintln!("{}: without {from}, which is not made yet", package.name);
+    }
+    for (from, to) in installed(package, &root) {
         install(&root.join(from), &tree.join(to), 0o644)?;
     }
     let doc = tree.join("usr/share/doc").join(package.name);
@@ -154,6 +189,12 @@ fn make(package: &Package) -> Result<PathBuf> {
     Ok(deb)
 }
 
+/// The files of the checkout that are in a package, and where.
+fn installed(package: &Package, root: &Path) -> Vec<(&'static str, &'static str)> {
+    let made = package.data.iter().filter(|(from, _)| root.join(from).is_file());
+    package.files.iter().chain(made).copied().collect()
+}
+
 /// What dpkg reads: the fields, sums, settings and scripts.
 fn control(package: &Package, root: &Path, tree: &Path, program: &Path) -> Result<()> {
     let needed = process::stdout_of(process::command("objdump", root).arg("-p").arg(program))?;
@@ -170,12 +211,13 @@ fn control(package: &Package, root: &Path, tree: &Path, program: &Path) -> Resul
     }
     let fields = format!(
         "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: The lcc authors <lcc@localhost.localdomain>\n\
-         Installed-Size: {}\nDepends: {}\nSection: admin\nPriority: optional\nDescription: {}\n",
+         Installed-Size: {}\nDepends: {}\n{}Section: admin\nPriority: optional\nDescription: {}\n",
         package.name,
         env!("CARGO_PKG_VERSION"),
         arch.trim(),
         bytes.div_ceil(1024),
         depends(&needed)?,
+        package.suggests.map(|packages| format!("Suggests: {packages}\n")).unwrap_or_default(),
         package.description,
     );
     let folder = tree.join("DEBIAN");
@@ -242,7 +284,7 @@ fn check(package: &Package, root: &Path, deb: &Path) -> Result<()> {
     if version.trim() != format!("{} {}", package.name, env!("CARGO_PKG_VERSION")) {
         bail!("the program in it says that it is {version:?}");
     }
-    for (_, to) in package.files {
+    for (_, to) in installed(package, root) {
         if !folder.path().join(to).is_file() {
             bail!("it has no {to}");
         }

@@ -4,7 +4,7 @@
 //! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, cargo test
 //!                     ├─> demo      the main job on this machine's kernel and on data/btf
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
-//!       │             ├─> deb       the agents as Debian packages
+//!       │             ├─> deb       the agents and offsetdb as Debian packages
 //!       │             ├─> vm        plans against booted kernels
 //! kernels ────────────┴─> data      real packages -> data/btf, data/offsets.sqlite
 //! ```
@@ -54,8 +54,11 @@ enum Command {
     Demo,
     /// Make data/ anew: BTF from the packages in the cache, offsets of user libraries from the registries.
     Data(data::Args),
-    /// Make Debian packages of the agents in target/deb, and check them.
-    Deb,
+    /// Make Debian packages of the agents and of offsetdb in target/deb, and check them.
+    Deb {
+        /// Only these.
+        packages: Vec<String>,
+    },
     /// Measure against pahole, bpftool, gimli and btf-rs.
     Bench(bench::Args),
     /// Run the fuzz targets, each for a while.
@@ -91,8 +94,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kernels(args) => kernels::run(&args)?,
         Command::Demo => return demo::run(),
         Command::Data(args) => data::run(&args)?,
-        Command::Deb => {
-            for package in deb::run()? {
+        Command::Deb { packages } => {
+            for package in deb::run(&packages)? {
                 println!("{}", package.display());
             }
         }
