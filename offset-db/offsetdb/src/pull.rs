@@ -68,15 +68,9 @@ pub fn pull(
     let mut compiled: BTreeMap<(u64, u64), Option<Build>> = BTreeMap::new();
     for version in what.versions {
         let mut same: Vec<Build> = Vec::new();
-        for python in what.pythons {
-            let wheel = match pypi::wheel(what.cache, &what.recipe.package, version, python) {
-                Ok(Some(wheel)) => wheel,
-                Ok(None) => continue,
-                Err(error) => {
-                    failed(version, error);
-                    continue;
-                }
-            };
+        let (wheels, errors) = pypi::wheels(what.cache, what.recipe, version, what.pythons);
+        errors.into_iter().for_each(|error| failed(version, error));
+        for wheel in wheels {
             let mut references = References { before: &before, same: &same, compiled: &mut compiled };
             match one(store, what, version, &wheel, &targets, &mut references) {
                 Ok((outcome, build)) => {

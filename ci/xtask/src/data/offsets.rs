@@ -13,9 +13,7 @@ const PULLS: &[Pull] = &[
     Pull { ecosystem: "debian", package: "nspr", options: BOTH },
     Pull { ecosystem: "debian", package: "libpq", options: BOTH },
     Pull { ecosystem: "debian", package: "libc", options: BOTH },
-    Pull { ecosystem: "debian", package: "prometheus", options: BOTH },
-    Pull { ecosystem: "debian", package: "etcd", options: BOTH },
-    Pull { ecosystem: "debian", package: "golang", options: BOTH },
+    Pull { ecosystem: "debian", package: "go", options: BOTH },
 ];
 
 const BOTH: &[&str] = &["--arch", "amd64,arm64"];

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     files: usize,
-    /// With all that is looked for.
+    /// With all that is looked for; of Debian's with all of it that they have.
     sure: usize,
     errors: usize,
 }
@@ -43,7 +43,8 @@ pub(super) fn run(database: &Path, what: &Pull, verbose: u8) -> Result<ExitCode>
             _ => pypi::run(&mut store, what, recipe, &cache, verbose)?,
         };
         let Counts { files, sure, errors } = counts;
-        println!("{package}: {files} files, {sure} with every target; {errors} failed");
+        let are_sure = if what.ecosystem == "debian" { "labelled" } else { "with every target" };
+        println!("{package}: {files} files, {sure} {are_sure}; {errors} failed");
         is_sure &= files == sure && errors == 0;
     }
     Ok(if is_sure { ExitCode::SUCCESS } else { ExitCode::FAILURE })

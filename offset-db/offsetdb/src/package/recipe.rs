@@ -19,6 +19,10 @@ pub struct Recipe {
     /// Pythons, as wheels name them, whose wheels are pulled where none are named.
     #[serde(default)]
     pub pythons: Vec<String>,
+    /// Platforms whose wheels are pulled, newest first, as pip names them: each with those that are older than it, younger than the next.
+    /// pip takes the newest that a machine can use. One wheel, the newest, where none are named.
+    #[serde(default)]
+    pub platforms: Vec<String>,
     /// Debian's names of the package, which change with the library's version: `libssl1.1`; one `*` stands for anything.
     #[serde(default)]
     pub packages: Vec<String>,
@@ -49,15 +53,13 @@ pub struct Setup {
 
 const BUILT_IN: &[(&str, &str)] = &[
     ("cryptography", include_str!("../../recipes/cryptography.json")),
-    ("etcd", include_str!("../../recipes/etcd.json")),
     ("gnutls", include_str!("../../recipes/gnutls.json")),
-    ("golang", include_str!("../../recipes/golang.json")),
+    ("go", include_str!("../../recipes/go.json")),
     ("grpcio", include_str!("../../recipes/grpcio.json")),
     ("libc", include_str!("../../recipes/libc.json")),
     ("libpq", include_str!("../../recipes/libpq.json")),
     ("nspr", include_str!("../../recipes/nspr.json")),
     ("openssl", include_str!("../../recipes/openssl.json")),
-    ("prometheus", include_str!("../../recipes/prometheus.json")),
 ];
 
 impl Recipe {
@@ -229,7 +231,7 @@ mod tests {
         assert!(grpcio.needs(&Version::parse("1.60.1")).iter().any(|need| need == "setuptools<70"));
         assert!(grpcio.needs(&Version::parse("1.80.0")).iter().any(|need| need == "setuptools>=77"));
         assert_eq!(Recipe::of("libssl3t64", None).unwrap().package, "openssl");
-        assert_eq!(Recipe::of("golang-1.19-go", None).unwrap().package, "golang");
+        assert_eq!(Recipe::of("golang-1.19-go", None).unwrap().package, "go");
         assert!(Recipe::of("nothing", None).unwrap_err().to_string().starts_with("no recipe for nothing"));
     }
 }

@@ -44,9 +44,10 @@ pub(super) fn run(store: &mut Store, what: &Pull, recipe: &Recipe, named: &str, 
 }
 
 fn line(outcome: &Outcome) -> String {
-    let absent = match outcome.absent.is_empty() {
-        true => String::new(),
-        false => format!("; has no {}", outcome.absent.join(", ")),
+    let absent = match outcome.absent.len() {
+        0 => String::new(),
+        1..=3 => format!("; has no {}", outcome.absent.join(", ")),
+        number => format!("; has not {number} others"),
     };
     format!("{} {}: {}: {} labelled{absent}", outcome.suite, outcome.package, outcome.path, outcome.labelled)
 }
