@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("identify", &["image"]),
     ("offset-db", &["image", "lcc-loader"]),
     ("lcc-offsets-c", &["offset-db"]),
-    ("offsetdb", &["apt", "archive", "image", "identify", "offset-db", "packages", "symbols"]),
+    ("offsetdb", &["apt", "archive", "image", "identify", "offset-db", "packages", "symbols", "lcc-loader"]),
     ("symbols", &["image"]),
     ("vm-guest", &["btf", "lcc-loader"]),
     ("lcc-bpf-compile", &[]),

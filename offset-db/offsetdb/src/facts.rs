@@ -1,9 +1,12 @@
 //! What is known of a file's functions, as the database has it: by the file's own names, or by references.
 
+use crate::input;
+use anyhow::{Context, Result, bail};
 use identify::{Answer, Evidence, Leaves, Model, Reference, Testimony, Verdict, Witness};
 use image::Image;
 use offset_db::{Confidence, Fact, Kind, Method};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The facts of a file's own names. With `wanted`, only of those, by their symbols or their names without parameters.
 ///
@@ -114,6 +117,24 @@ impl Build {
         let labels = labels.into_iter().filter_map(only).collect();
         Build { name, model, labels, linkage }
     }
+}
+
+/// The builds of a file that has names: one, or those of an archive.
+///
+/// # Errors
+/// It cannot be read, or has no names, or no `.eh_frame`.
+pub fn builds(path: &Path) -> Result<Vec<Build>> {
+    let mut builds = Vec::new();
+    for input in input::open(path, "")? {
+        let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
+        let facts = labelled(&image, &BTreeSet::new()).with_context(|| input.name.clone())?;
+        let build = Build::new(input.name.clone(), Model::of(&image), &facts);
+        if build.labels.is_empty() {
+            bail!("{}: it has no names, or no .eh_frame", input.name);
+        }
+        builds.push(build);
+    }
+    Ok(builds)
 }
 
 /// The facts of a stripped file by other builds: each with where its names come from. With `wanted`, only of those names.

@@ -15,4 +15,5 @@ pub mod owner;
 pub mod package;
 pub mod process;
 pub mod pull;
+pub mod resolver;
 pub mod verify;

@@ -207,6 +207,8 @@ fn a_stripped_module_of_python_is_told_how_to_be_pulled() {
     let record = "grpc/_cython/cygrpc.cpython-311-x86_64-linux-gnu.so,sha256=x,1\n";
     place.write("lib/site-packages/grpcio-1.60.1.dist-info/RECORD", record.as_bytes());
     place.told(&mut told, &["lookup", module, "SSL_write"]);
+    // which pull does not look for
+    place.told(&mut told, &["lookup", module, "other"]);
     golden("module", &told);
 }
 

@@ -4,8 +4,8 @@ use btf::object_file::ObjectFile;
 use lcc_tests::{compile_with, may_load};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
+use loader::uprobe::Resolver;
 use loader::{Options, Session};
-use offset_db::Resolver;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -54,7 +54,7 @@ pub(crate) struct Seen {
 /// Attaches to a process, has it do something, and tells what was seen until nothing more came for a while.
 pub(crate) fn watch(
     object: &[u8],
-    resolver: Resolver,
+    resolver: impl Resolver + 'static,
     process: u32,
     file: &Path,
     wanted: &Wanted<'_>,

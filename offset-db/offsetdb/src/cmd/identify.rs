@@ -9,7 +9,7 @@ use image::Image;
 use offset_db::{Confidence, Fact, Fingerprint, Method, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints what is found, and takes it into the database if one is named; exit 1 where nothing is verified.
@@ -27,9 +27,12 @@ pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> 
     if model.functions.is_empty() {
         bail!("{}: no functions: it has no .eh_frame, or is of {}", input.name, image.machine().name());
     }
-    let builds =
-        builds(&what.reference, Witness::Lineage)?.into_iter().chain(builds(&what.compiled, Witness::Compiled)?);
-    let builds: Vec<(Witness, Build)> = builds.collect();
+    let mut builds: Vec<(Witness, Build)> = Vec::new();
+    for (paths, witness) in [(&what.reference, Witness::Lineage), (&what.compiled, Witness::Compiled)] {
+        for path in paths {
+            builds.extend(facts::builds(path)?.into_iter().map(|build| (witness, build)));
+        }
+    }
     let builds: Vec<(Witness, &Build)> = builds.iter().map(|(witness, build)| (*witness, build)).collect();
     let wanted: BTreeSet<String> = what.functions.iter().cloned().collect();
     let (facts, _) = facts::identified(&model, &builds, &wanted);
@@ -48,22 +51,6 @@ pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> 
     }
     let is_one = facts.iter().any(|fact| fact.confidence >= Confidence::Verified);
     Ok(if is_one { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn builds(paths: &[PathBuf], witness: Witness) -> Result<Vec<(Witness, Build)>> {
-    let mut builds = Vec::new();
-    for path in paths {
-        for input in input::open(path, "")? {
-            let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
-            let facts = facts::labelled(&image, &BTreeSet::new()).with_context(|| input.name.clone())?;
-            let build = Build::new(input.name.clone(), Model::of(&image), &facts);
-            if build.labels.is_empty() {
-                bail!("{}: it has no names, or no .eh_frame", input.name);
-            }
-            builds.push((witness, build));
-        }
-    }
-    Ok(builds)
 }
 
 fn text(image: &Image<'_>, facts: &[Fact]) -> String {

@@ -46,7 +46,12 @@ pub(super) fn advice(
         say(format!("offsetdb -d offsets.sqlite lookup {name}"), "name a database, for none was found:");
     }
     let owner = owner();
-    let pulled = owner.as_ref().filter(|owner| Recipe::of(&owner.package, None).is_ok());
+    let is_open = |target: &String| names.is_empty() || names.contains(target) && !file.has(target);
+    let is_pulled = |owner: &&Owner| {
+        let recipe = Recipe::of(&owner.package, None).ok();
+        recipe.is_some_and(|recipe| recipe.ecosystem == owner.ecosystem && recipe.targets.iter().any(is_open))
+    };
+    let pulled = owner.as_ref().filter(is_pulled);
     if let Some(owner) = pulled {
         let versions = owner.version.as_ref().map(|version| format!(" --versions {version}")).unwrap_or_default();
         let python = python(subject.name).map(|tag| format!(" --python {tag}")).unwrap_or_default();
