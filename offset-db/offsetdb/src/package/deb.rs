@@ -36,6 +36,10 @@ pub fn files(path: &Path, module: &str) -> Result<Vec<(String, Bytes)>> {
         if !file.starts_with(module) || entry.size < 4 {
             continue;
         }
+        let may_be_data = module.is_empty() && !file.ends_with(".so") && !file.contains(".so.");
+        if entry.size > LARGEST_FILE && may_be_data {
+            continue;
+        }
         if entry.size > LARGEST_FILE {
             bail!("{}!{}: {} bytes unpacked are more than {LARGEST_FILE}", name(), entry.name, entry.size);
         }

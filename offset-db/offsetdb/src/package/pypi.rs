@@ -1,7 +1,7 @@
 //! Python's packages, by pip as it is set up on the machine.
 
 use super::cache::Cache;
-use super::recipe::{Recipe, Version};
+use super::recipe::{Recipe, Version, is_sane};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,7 +23,9 @@ pub fn versions(package: &str) -> Result<Vec<Version>> {
     let Some(list) = said.lines().find_map(|line| line.strip_prefix("Available versions: ")) else {
         bail!("pip index versions {package}: {}", String::from_utf8_lossy(&output.stderr).trim());
     };
-    let mut versions: Vec<Version> = list.split(',').map(|version| Version::parse(version.trim())).collect();
+    // they become the names of files
+    let sane = list.split(',').map(str::trim).filter(|version| is_sane(version));
+    let mut versions: Vec<Version> = sane.map(Version::parse).collect();
     versions.sort();
     Ok(versions)
 }
@@ -187,7 +189,7 @@ fn asked(
 ) -> Result<Option<String>> {
     let note = folder.join(format!("{}-{}-cp{python}-{platform}.note", recipe.package, version.text()));
     if let Ok(name) = std::fs::read_to_string(&note)
-        && (name.is_empty() || folder.join(&name).is_file())
+        && (name.is_empty() || is_sane(&name) && folder.join(&name).is_file())
     {
         return Ok(Some(name).filter(|name| !name.is_empty()));
     }

@@ -81,7 +81,11 @@ impl Recipe {
                 }
             },
         };
-        serde_json::from_str(&text).context(name)
+        let recipe: Recipe = serde_json::from_str(&text).with_context(|| name.clone())?;
+        if !is_sane(&recipe.package) {
+            bail!("{name}: {:?} is no name of a package", recipe.package);
+        }
+        Ok(recipe)
     }
 
     /// Opens the package's file that the recipe is of: one, or all that are named alike.
@@ -116,6 +120,13 @@ impl Recipe {
         let fits = |setup: &&Setup| setup.below.as_ref().is_none_or(|below| *version < Version::parse(below));
         self.setup.iter().find(fits).map(|setup| &*setup.needs).unwrap_or_default()
     }
+}
+
+/// Whether a package's name or version may become an argument and the name of a file: letters, digits and `.+!_-`, no dash or dot first.
+#[must_use]
+pub fn is_sane(word: &str) -> bool {
+    word.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+!_-".contains(&byte))
 }
 
 /// The recipe that has one of Debian's names of a package.
@@ -200,6 +211,23 @@ mod tests {
         check("1.60.2", "..1.60", true);
         check("1.60.2", "..", true);
         assert!(Version::parse("1").is_in("").is_err());
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_none() {
+        let check = |word: &str, expected: bool| assert_eq!(is_sane(word), expected, "{word:?}");
+        check("grpcio", true);
+        check("1.60.1", true);
+        check("1!2.0+local.1", true);
+        for bad in ["", ".", "..", "../x", "/x", "x/../y", "-r", "--index-url=x", "a b", "x\n", "x\0", "ä"] {
+            check(bad, false);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.json");
+        let text = r#"{"ecosystem": "pypi", "package": "../x", "modules": ["x"], "targets": ["f"]}"#;
+        std::fs::write(&path, text).unwrap();
+        let said = Recipe::of("x", Some(&path)).unwrap_err().to_string();
+        assert_eq!(said, format!("{}: \"../x\" is no name of a package", path.display()));
     }
 
     #[test]
