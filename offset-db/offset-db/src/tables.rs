@@ -64,6 +64,23 @@ impl Tables {
         Ok(tables)
     }
 
+    /// Reads the whole file, but for its holes: for those who want more than look-ups of a file that is mostly a hole.
+    ///
+    /// # Errors
+    /// As [`Tables::read`].
+    pub fn read_whole(path: &Path) -> Result<Tables> {
+        let mut tables = Tables::read(path)?;
+        tables.fill(0, tables.size)?;
+        tables.is_as_it_was()?;
+        Ok(tables)
+    }
+
+    /// As many bytes as the file has, zeros where it was not read.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.data()
+    }
+
     /// The file as far as it was read: its segments, sections, build-ids and symbols are right, code and data are zeros.
     ///
     /// # Errors

@@ -3,8 +3,10 @@
 use crate::package::deb;
 use anyhow::{Context, Result, bail};
 use memmap2::Mmap;
+use offset_db::Tables;
 use std::fs::File;
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The bytes of a file.
@@ -14,6 +16,8 @@ pub enum Bytes {
     Mapped(Mmap),
     /// Unpacked.
     Owned(Vec<u8>),
+    /// Read, but for its holes: mapped, each page of them would be made.
+    Sparse(Tables),
     /// Unpacked, perhaps into a file without a name.
     Unpacked(packages::spill::Bytes),
 }
@@ -25,6 +29,7 @@ impl Deref for Bytes {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
+            Bytes::Sparse(tables) => tables.bytes(),
             Bytes::Unpacked(bytes) => bytes,
         }
     }
@@ -42,6 +47,9 @@ pub struct Input {
     /// What is in it.
     pub bytes: Bytes,
 }
+
+/// Of files that are no larger, holes may cost what they cost.
+const SMALL: u64 = 64 << 20;
 
 /// Opens a file: an ELF file is one, of an archive all that look like libraries or programs and whose names begin with `module`; of
 /// `ARCHIVE!PATH` the one in the archive.
@@ -83,8 +91,11 @@ pub fn open(path: &Path, module: &str) -> Result<Vec<Input>> {
     if !map.starts_with(b"\x7fELF") {
         bail!("{name}: neither an ELF file nor a wheel, zip, APK or Debian package");
     }
+    // blocks of 512 bytes, whatever the file system's are
+    let is_sparse = metadata.len() > SMALL && metadata.blocks().saturating_mul(512) < metadata.len() / 2;
+    let bytes = if is_sparse { Bytes::Sparse(Tables::read_whole(&path)?) } else { Bytes::Mapped(map) };
     let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(vec![Input { name, path, begin: None, bytes: Bytes::Mapped(map) }])
+    Ok(vec![Input { name, path, begin: None, bytes }])
 }
 
 /// An archive and the path in it, as Android's linker and this program name them: `app.apk!/lib/x.so`, `one.whl!pkg/x.so`. A file
