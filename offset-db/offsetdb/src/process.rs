@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use memmap2::Mmap;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -84,6 +85,24 @@ pub fn open(mapped: &Mapped) -> Result<Option<(PathBuf, Mmap)>> {
     // SAFETY: who changes a file while it is read gets wrong answers, or SIGBUS where it is cut: as with every tool that maps it.
     let bytes = unsafe { Mmap::map(&file) }.with_context(|| mapped.path.clone())?;
     Ok(Some((path, bytes)))
+}
+
+/// A library: its name for people, where it begins in its archive if it is in one as it is, and its bytes.
+pub type Library<'b> = (String, Option<u64>, Cow<'b, [u8]>);
+
+/// The file that is mapped, or, of an APK, those of its libraries that are. Of an archive that nobody has mapped, all.
+#[must_use]
+pub fn libraries<'b>(mapped: &Mapped, bytes: &'b [u8]) -> Vec<Library<'b>> {
+    if !archive::is_archive(bytes) {
+        return vec![(mapped.path.clone(), None, Cow::Borrowed(bytes))];
+    }
+    let is_mapped = |begin: u64, size: u64| mapped.offsets.iter().any(|at| *at >= begin && *at - begin < size);
+    // what is compressed is not mapped
+    let is_wanted = |member: &archive::Member<'_>| {
+        mapped.processes.is_empty() || member.offset.is_some_and(|begin| is_mapped(begin, member.bytes.len() as u64))
+    };
+    let members = archive::libraries(bytes, "", archive::MOST).unwrap_or_default().into_iter().filter(is_wanted);
+    members.map(|member| (format!("{}!/{}", mapped.path, member.path), member.offset, member.bytes)).collect()
 }
 
 /// Whether two paths lead to one file.

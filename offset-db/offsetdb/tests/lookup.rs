@@ -350,7 +350,17 @@ fn libraries_of_an_apk_are_told_where_they_are_in_it() {
     place.told(&mut told, &["lookup", "plain.so!/lib/one/libnone.so", "lcc_open"]);
     golden("apk", &told);
 
+    // scan finds all of a folder's, and those that are mapped
+    place.run(&["-d", "db.sqlite", "import", "plain.so", "--function", "hidden"]);
+    place.write("folder/app.apk", &bytes);
+    let found = json(&place, &["-d", "db.sqlite", "scan", "folder"], 0);
+    assert!(found.as_array().unwrap().iter().all(|one| one["known"] == true), "{found}");
+    assert_eq!(found.as_array().unwrap().len(), 3, "{found}");
     let mapping = Mapping::new(&place, "app.apk", begin);
+    let found = json(&place, &["-d", "db.sqlite", "scan", "--pid", &mapping.pid()], 0);
+    let known: Vec<_> = found.as_array().unwrap().iter().filter(|one| one["known"] == true).collect();
+    assert_eq!(known.len(), 1, "{found}");
+    assert!(known[0]["file"].as_str().unwrap().ends_with("app.apk!/lib/one/libaligned.so"));
     let found = json(&place, &["lookup", "--pid", &mapping.pid(), "lcc_open"], 0);
     assert_eq!(found.as_array().unwrap().len(), 1, "only one is mapped: {found}");
     assert!(found[0]["file"].as_str().unwrap().ends_with("app.apk!/lib/one/libaligned.so"));

@@ -4,5 +4,6 @@
 mod frames;
 mod go;
 mod grpc;
+mod hidden;
 mod probes;
 mod python_ssl;

@@ -9,7 +9,6 @@ use crate::{input, process};
 use anyhow::{Context, Result, bail};
 use image::Image;
 use offset_db::Store;
-use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -76,8 +75,8 @@ fn by_process(store: Option<&Store>, processes: &[u32], names: &[String]) -> Res
     for mapped in process::mapped(Path::new(PROC), processes, false)? {
         let Some((opened, bytes)) = process::open(&mapped)? else { continue };
         let root = Path::new(PROC).join(mapped.processes[0].to_string()).join("root");
-        for (name, begin, bytes) in libraries(&mapped, &bytes) {
-            let Ok(image) = Image::parse(bytes) else { continue };
+        for (name, begin, bytes) in process::libraries(&mapped, &bytes) {
+            let Ok(image) = Image::parse(&bytes) else { continue };
             let path = Some(Path::new(&mapped.path)).filter(|_| !mapped.is_deleted && begin.is_none());
             let subject = Subject { name: &name, path, root: &root, image: &image };
             let mut file = told::told(store, &subject, names)?;
@@ -107,22 +106,6 @@ fn by_process(store: Option<&Store>, processes: &[u32], names: &[String]) -> Res
         eprintln!("{others} more files {why}: offsetdb scan{}", these.concat());
     }
     Ok(files)
-}
-
-/// The file that is mapped, or, of an APK, those of its libraries that are: names, where they begin, and bytes.
-fn libraries<'b>(mapped: &process::Mapped, bytes: &'b [u8]) -> Vec<(String, Option<u64>, &'b [u8])> {
-    if !archive::is_archive(bytes) {
-        return vec![(mapped.path.clone(), None, bytes)];
-    }
-    let is_mapped = |begin: u64, size: u64| mapped.offsets.iter().any(|at| *at >= begin && *at - begin < size);
-    // what is compressed is not mapped
-    let library = |member: archive::Member<'b>| match (member.offset, member.bytes) {
-        (Some(begin), Cow::Borrowed(bytes)) if is_mapped(begin, bytes.len() as u64) => {
-            Some((format!("{}!/{}", mapped.path, member.path), Some(begin), bytes))
-        }
-        _ => None,
-    };
-    archive::libraries(bytes, "", archive::MOST).unwrap_or_default().into_iter().filter_map(library).collect()
 }
 
 fn by_build_id(store: Option<&Store>, digits: &str, names: &[String]) -> Result<Vec<File>> {

@@ -43,7 +43,7 @@ pub(super) fn run(database: Option<&Path>, what: &Scan) -> Result<ExitCode> {
         (None, some) => process::mapped(proc, some, false)?,
     };
     let mut all = Vec::new();
-    for file in files {
+    for file in &files {
         all.extend(told(store.as_ref(), file)?);
     }
     let mut out = std::io::stdout().lock();
@@ -56,15 +56,22 @@ pub(super) fn run(database: Option<&Path>, what: &Scan) -> Result<ExitCode> {
     Ok(if all.iter().any(|one| one.known) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `None`: it cannot be read, or is no ELF file. Both are usual: scripts, other users' files, what is half written.
-fn told(store: Option<&Store>, file: Mapped) -> Result<Option<Told>> {
-    let Some((_, bytes)) = process::open(&file)? else { return Ok(None) };
-    let Ok(image) = Image::parse(&bytes) else { return Ok(None) };
+/// The file, or the libraries of an archive. None where it cannot be read, or is neither, which is usual: scripts, other users'
+/// files, what is half written.
+fn told(store: Option<&Store>, file: &Mapped) -> Result<Vec<Told>> {
+    let Some((_, bytes)) = process::open(file)? else { return Ok(Vec::new()) };
+    let libraries = process::libraries(file, &bytes).into_iter();
+    let told = libraries.map(|(name, _, bytes)| told_of(store, file, name, &bytes));
+    told.filter_map(Result::transpose).collect()
+}
+
+fn told_of(store: Option<&Store>, file: &Mapped, name: String, bytes: &[u8]) -> Result<Option<Told>> {
+    let Ok(image) = Image::parse(bytes) else { return Ok(None) };
     let fingerprint = Fingerprint::to_look_up(&image);
     let mut told = Told {
-        file: file.path,
+        file: name,
         is_deleted: file.is_deleted,
-        processes: file.processes,
+        processes: file.processes.clone(),
         key: fingerprint.key(),
         machine: fingerprint.machine.clone(),
         known: false,
