@@ -181,3 +181,62 @@ fn names_with_control_characters_are_told_without_them() {
     let place = Place::new();
     place.check("x.deb", &deb(&[entry("./usr/\x1b[31m/libx.so.1", b'0', &place.library)]), 0, "libx.so.1");
 }
+
+/// pip as it is set up on the machine, with a folder of the test's for a registry.
+#[test]
+fn a_wheel_of_a_registry_stays_in_the_cache() {
+    let pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    if !pip.is_ok_and(|output| output.status.success()) {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "skipped where nothing may be: python3 -m pip is missing"
+        );
+        eprintln!("skipped: python3 -m pip is missing");
+        return;
+    }
+    let place = Place::new();
+    let registry = place.inside().join("registry");
+    std::fs::create_dir(&registry).unwrap();
+    let recipe = r#"{"ecosystem": "pypi", "package": "victim", "pythons": ["38"], "modules": ["victim"], "targets": ["store_get"]}"#;
+    std::fs::write(place.inside().join("recipe.json"), recipe).unwrap();
+    let evil: [(&str, &str); 3] = [("1.0", "../../../../victim.so"), ("1.1", "/tmp/victim.so"), ("1.2", "victim.so")];
+    for (version, name) in evil {
+        let metadata = format!("Metadata-Version: 2.1\nName: victim\nVersion: {version}\n");
+        let tag = "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: false\nTag: cp38-cp38-manylinux2014_x86_64\n";
+        let information = format!("victim-{version}.dist-info");
+        let files: [(&str, &[u8]); 4] = [
+            (name, &place.library),
+            (&format!("{information}/METADATA"), metadata.as_bytes()),
+            (&format!("{information}/WHEEL"), tag.as_bytes()),
+            (&format!("{information}/RECORD"), b""),
+        ];
+        let file = registry.join(format!("victim-{version}-cp38-cp38-manylinux2014_x86_64.whl"));
+        std::fs::write(file, wheel(&files)).unwrap();
+        // pip lists versions that this machine's Python could have
+        std::fs::write(registry.join(format!("victim-{version}.tar.gz")), "no source").unwrap();
+    }
+    let run = |place: &Place| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offsetdb"));
+        command.current_dir(place.inside()).env_remove("RUST_LOG").env("PIP_NO_INDEX", "1");
+        command.env("PIP_FIND_LINKS", &registry).env("PIP_CONFIG_FILE", "/dev/null").env("PIP_NO_CACHE_DIR", "1");
+        command.args(["-d", "db.sqlite", "pull", "pypi", "victim", "--recipe", "recipe.json", "--cache", "cache"]);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let before = place.paths();
+    let (code, said) = run(&place);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("victim: 3 files, 3 with every target; 0 failed"), "{said}");
+    let new: Vec<String> = place
+        .paths()
+        .difference(&before)
+        .map(|path| path.strip_prefix(place.inside()).unwrap_or(path).display().to_string())
+        .filter(|path| path != "db.sqlite")
+        .collect();
+    assert!(!Path::new("/tmp/victim.so").exists());
+    let wheels = evil.map(|(version, _)| format!("cache/wheels/victim-{version}-cp38-cp38-manylinux2014_x86_64.whl"));
+    assert_eq!(new, [&["cache".to_owned(), "cache/wheels".to_owned()], &wheels[..]].concat());
+    let (code, said) = run(&place);
+    assert_eq!((code, said.matches("(known before)").count()), (Some(0), 3), "{said}");
+}
