@@ -294,6 +294,29 @@ fn damaged_databases_are_named_and_left_alone() {
 }
 
 #[test]
+fn databases_of_others_are_named_and_left_alone() {
+    let place = Place::new();
+    let whole = std::fs::read(place.path("db.sqlite")).unwrap();
+    // "user version" and "application ID" of SQLite's header, 32 bits, big-endian
+    for (name, at, number, says) in [
+        ("newer.sqlite", 60, 99, "newer.sqlite: schema 99 is newer than this program's"),
+        ("older.sqlite", 60, 0, "older.sqlite: schema 0 is older than this program's"),
+        ("foreign.sqlite", 68, 0x4750_4b47, "foreign.sqlite: no database of offsets (application id 0x47504b47)"),
+    ] {
+        let mut other = whole.clone();
+        other[at..at + 4].copy_from_slice(&u32::to_be_bytes(number));
+        place.write(name, &other);
+        place.check(&["-d", name, "stats"], 2, says);
+        place.check(&["-d", name, "lookup", "labelled.so", "store_get"], 2, says);
+        if name != "older.sqlite" {
+            place.check(&["-d", name, "import", "labelled.so"], 2, says);
+            place.check(&["-d", name, "merge", "/dev/null"], 2, says);
+        }
+        assert_eq!(std::fs::read(place.path(name)).unwrap(), other, "{name}");
+    }
+}
+
+#[test]
 fn a_database_that_may_not_be_written_is_read() {
     let place = Place::new();
     let before = place.export();
