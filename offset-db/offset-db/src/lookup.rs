@@ -49,12 +49,13 @@ pub struct FoundField {
 }
 
 impl FoundField {
-    /// How it is known, for people: `grpcio 1.60.1, NDEBUG: compiled`.
+    /// How it is known, for people: `grpcio 1.60.1, NDEBUG: compiled`, and behind a `;` what checked that besides.
     #[must_use]
     pub fn how(&self) -> String {
-        let Layout { package, version, configuration, source, .. } = &self.layout;
+        let Layout { package, version, configuration, source, evidence, .. } = &self.layout;
         let separator = if configuration.is_empty() { "" } else { ", " };
-        format!("{}{separator}{configuration}: {source}", format!("{package} {version}").trim_end())
+        let evidence: String = evidence.iter().map(|line| format!("; {line}")).collect();
+        format!("{}{separator}{configuration}: {source}{evidence}", format!("{package} {version}").trim_end())
     }
 }
 

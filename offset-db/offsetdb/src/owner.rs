@@ -19,6 +19,19 @@ pub fn owner(root: &Path, path: &Path) -> Option<Owner> {
     pypi(root, path).or_else(|| debian(root, path))
 }
 
+/// The package of a wheel, by its name: `PACKAGE-VERSION(-BUILD)-PYTHON-ABI-PLATFORM.whl` (PEP 427).
+#[must_use]
+pub fn of_wheel(path: &Path) -> Option<Owner> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".whl")?;
+    let mut parts = name.split('-');
+    let (package, version) = (parts.next()?, parts.next()?);
+    (parts.count() >= 3).then(|| Owner {
+        ecosystem: "pypi",
+        package: package.replace('_', "-"),
+        version: Some(version.to_owned()),
+    })
+}
+
 fn within(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -94,5 +107,10 @@ mod tests {
         check("/usr/lib/libold.so", Some(("debian", "libold", None)));
         check("/usr/lib/libssl.so", None);
         check("libssl.so.3", None);
+        let wheel = |path: &str| of_wheel(Path::new(path)).map(|owner| (owner.package, owner.version.unwrap()));
+        let grpcio = Some(("grpcio".to_owned(), "1.60.1".to_owned()));
+        assert_eq!(wheel("/a/grpcio-1.60.1-cp311-cp311-manylinux_2_17_x86_64.whl"), grpcio);
+        assert_eq!(wheel("/a/grpcio-1.60.1-1-cp311-cp311-linux_x86_64.whl"), grpcio);
+        assert_eq!(wheel("/a/grpcio.whl"), None);
     }
 }

@@ -4,7 +4,7 @@ use crate::frames::{Side, side};
 use crate::probes::{Seen, Talker, Wanted, object, watch};
 use image::Image;
 use lcc_tests::{project, skip};
-use offset_db::{Confidence, Fact, Fingerprint, Origin, Resolver, Store};
+use offset_db::{Confidence, Fact, Fingerprint, Origin, ResolvedField, Resolver, Store};
 use offsetdb::package::cache::Cache;
 use offsetdb::package::pypi::environment;
 use offsetdb::package::recipe::Version;
@@ -77,14 +77,20 @@ fn installed(database: &Path) -> Option<Installed> {
     Some(Installed { python, library })
 }
 
+/// The database that is shipped; `None`, said, where the checkout has none.
+fn database() -> Option<PathBuf> {
+    let path = project().join("data/offsets.sqlite");
+    if !path.exists() {
+        eprintln!("skipped: the checkout has no {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
 /// What is seen of calls, of gRPC's own functions and of SSL_write; and the messages that were sent.
 fn calls(kind: &str, number: usize, is_encrypted: bool) -> Option<(Seen, Vec<Vec<u8>>)> {
     let object = object()?;
-    let database = project().join("data/offsets.sqlite");
-    if !database.exists() {
-        eprintln!("skipped: the checkout has no {}", database.display());
-        return None;
-    }
+    let database = database()?;
     let installed = installed(&database)?;
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(&installed.python);
@@ -129,6 +135,26 @@ fn root_grpc_messages_of_streams_are_counted() {
         let number = number as u64;
         check(&seen, [2 * number + 1, 4 * number + 7, 4]);
     }
+}
+
+/// A struct of the stripped file, by the layout that was compiled from its version's source: client and server mark each stream
+/// closed twice, and a connection's streams are 1, 3, 5, …
+#[test]
+fn root_grpc_streams_are_told_by_their_field() {
+    let Some(object) = object() else { return };
+    let Some(database) = database() else { return };
+    let Some(installed) = installed(&database) else { return };
+    let resolver = Resolver::open(&database).unwrap();
+    let found = resolver.resolve_field(&installed.library, "grpc_chttp2_stream.id").unwrap();
+    let ResolvedField::Found { offset_bits, size_bits: 32, .. } = found else { return skip(&format!("{found:?}")) };
+    let script = project().join("tests/tests/fixtures/grpc_echo.py");
+    let mut talker = Talker::start(Command::new(&installed.python).arg(script));
+    let wanted = Wanted { field: Some((CLOSED, offset_bits / 8)), ..Wanted::default() };
+    let process = talker.process;
+    let seen = watch(&object, resolver, process, &installed.library, &wanted, || talker.tell("unary 20"));
+    let mut times: BTreeMap<u64, u64> = BTreeMap::new();
+    seen.results.iter().for_each(|stream| *times.entry(*stream).or_default() += 1);
+    assert_eq!(times, (0..20).map(|number| (2 * number + 1, 4)).collect());
 }
 
 #[test]

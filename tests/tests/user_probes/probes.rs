@@ -38,6 +38,8 @@ pub(crate) struct Wanted<'w> {
     pub(crate) write: Vec<&'w str>,
     /// What is returned there.
     pub(crate) result: Vec<&'w str>,
+    /// Where the second argument points to a struct, and the bytes from its begin to a field of four bytes: told as a result.
+    pub(crate) field: Option<(&'w str, u64)>,
 }
 
 /// What was seen.
@@ -63,9 +65,11 @@ pub(crate) fn watch(
     let mut options = Options::default();
     options.pid = Some(process);
     options.resolver = Some(Arc::new(resolver));
-    for (kind, functions, most) in
-        [("count", &wanted.count, 8), ("write", &wanted.write, 2), ("result", &wanted.result, 8)]
-    {
+    let field: Vec<&str> = wanted.field.iter().map(|(function, _)| *function).collect();
+    options.config = wanted.field.map(|(_, offset)| offset.to_ne_bytes().to_vec()).unwrap_or_default();
+    let kinds =
+        [("count", &wanted.count, 8), ("write", &wanted.write, 2), ("result", &wanted.result, 8), ("field", &field, 1)];
+    for (kind, functions, most) in kinds {
         assert!(functions.len() <= most, "{kind}: {} functions", functions.len());
         for number in 0..most {
             let program = format!("{kind}_{number}");
@@ -76,7 +80,7 @@ pub(crate) fn watch(
         }
     }
     let session = load(object, &options);
-    let all = wanted.count.len() + wanted.write.len() + wanted.result.len();
+    let all = wanted.count.len() + wanted.write.len() + wanted.result.len() + field.len();
     assert_eq!(session.resolved.len(), all, "{}", plan::text::lines(&session.plan, true));
     let seen = Mutex::new(Seen::default());
     let listener = session.listen(|event| {

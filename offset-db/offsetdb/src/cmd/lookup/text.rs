@@ -135,6 +135,7 @@ fn field(one: &Field) -> Vec<String> {
         return vec![begin, "unknown".to_owned(), one.name.clone(), one.why.clone().unwrap_or_default()];
     };
     let (at, size) = match offset % 8 == 0 && size % 8 == 0 {
+        true if size == 8 => (format!("byte {}", offset / 8), "1 byte".to_owned()),
         true => (format!("byte {}", offset / 8), format!("{} bytes", size / 8)),
         false => (format!("byte {} bit {}", offset / 8, offset % 8), format!("{size} bits")),
     };

@@ -3,6 +3,7 @@
 use super::advice::{Advice, advice};
 use crate::cmd::{layout, title};
 use crate::debug::DebugFiles;
+use crate::input;
 use crate::labels::{Labels, Said, table};
 use crate::owner;
 use anyhow::{Context, Result};
@@ -146,7 +147,12 @@ pub(super) fn told(store: Option<&Store>, subject: &Subject<'_>, names: &[String
         }
         _ => by_labels(store, known, subject, names, &mut file)?,
     }
-    file.advice = advice(store.is_some(), subject, names, &file, || owner::owner(subject.root, subject.path?));
+    file.advice = advice(store.is_some(), subject, names, &file, || {
+        match (subject.path, input::parts(Path::new(subject.name))) {
+            (Some(path), _) => owner::owner(subject.root, path),
+            (None, (archive, _)) => owner::of_wheel(&archive),
+        }
+    });
     Ok(file)
 }
 
