@@ -285,6 +285,14 @@ fn what_processes_have_is_looked_into() {
     assert_eq!(found[0]["processes"][0], mapping.0.id());
     assert!(found[0]["probe"].is_null(), "its name leads to it: {found}");
     json(&place, &["lookup", "--pid", &pid, "no_such_function"], 1);
+    // no server is asked for each library that does not have it
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offsetdb"));
+    command.env("DEBUGINFOD_URLS", format!("http://{}", server.local_addr().unwrap())).env("HOME", place.folder.path());
+    let output = command.env_remove("OFFSETDB").args(["lookup", "--pid", &pid, "no_such_function"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(server.accept().is_err(), "it was asked");
     // without names, what is known
     json(&place, &["lookup", "--pid", &pid], 1);
     place.run(&["-d", "db.sqlite", "import", "plain.so", "--function", "hidden"]);

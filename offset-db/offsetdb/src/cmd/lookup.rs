@@ -5,6 +5,7 @@ mod text;
 mod told;
 
 use crate::args::Lookup;
+use crate::debug::DebugFiles;
 use crate::{input, process};
 use anyhow::{Context, Result, bail};
 use image::Image;
@@ -50,12 +51,14 @@ pub(super) fn run(database: Option<&Path>, what: &Lookup) -> Result<ExitCode> {
 
 fn by_path(store: Option<&Store>, what: &Path, names: &[String]) -> Result<Vec<File>> {
     let mut files = Vec::new();
+    let debug_files = DebugFiles::of_environment();
     for input in input::open(what, "")? {
         let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
         let is_alone = !input.name.contains('!');
         let full = what.canonicalize().unwrap_or_else(|_| what.to_owned());
         let path = Some(full.as_path()).filter(|_| is_alone);
-        let subject = Subject { name: &input.name, path, root: Path::new("/"), image: &image };
+        let subject =
+            Subject { name: &input.name, path, root: Path::new("/"), image: &image, debug_files: &debug_files };
         let mut file = told::told(store, &subject, names)?;
         if let Some(begin) = input.begin.filter(|begin| begin % PAGE == 0) {
             file.within(&input::parts(what).0, begin);
@@ -72,13 +75,15 @@ const PAGE: u64 = 4096;
 fn by_process(store: Option<&Store>, processes: &[u32], names: &[String]) -> Result<Vec<File>> {
     let mut files = Vec::new();
     let mut others = 0;
+    // servers are not asked for each of a process's libraries
+    let debug_files = DebugFiles { servers: Vec::new(), ..DebugFiles::of_environment() };
     for mapped in process::mapped(Path::new(PROC), processes, false)? {
         let Some((opened, bytes)) = process::open(&mapped)? else { continue };
         let root = Path::new(PROC).join(mapped.processes[0].to_string()).join("root");
         for (name, begin, bytes) in process::libraries(&mapped, &bytes) {
             let Ok(image) = Image::parse(&bytes) else { continue };
             let path = Some(Path::new(&mapped.path)).filter(|_| !mapped.is_deleted && begin.is_none());
-            let subject = Subject { name: &name, path, root: &root, image: &image };
+            let subject = Subject { name: &name, path, root: &root, image: &image, debug_files: &debug_files };
             let mut file = told::told(store, &subject, names)?;
             file.is_deleted = mapped.is_deleted;
             file.processes = mapped.processes.clone();
@@ -117,13 +122,20 @@ fn by_build_id(store: Option<&Store>, digits: &str, names: &[String]) -> Result<
     };
     // the file itself, as some distributions and debuginfod's client keep it, has the segments
     let mut files = Vec::new();
+    let debug_files = DebugFiles::of_environment();
     for place in crate::debug::files_of_build_id(digits) {
         let Ok(inputs) = input::open(&place, "") else { continue };
         for input in inputs {
             let Ok(image) = Image::parse(&input.bytes) else { continue };
             if image.build_ids().gnu == Some(&bytes) && image.section(".text").is_some_and(|text| !text.data.is_empty())
             {
-                let subject = Subject { name: &input.name, path: Some(&place), root: Path::new("/"), image: &image };
+                let subject = Subject {
+                    name: &input.name,
+                    path: Some(&place),
+                    root: Path::new("/"),
+                    image: &image,
+                    debug_files: &debug_files,
+                };
                 files.push(told::told(Some(store), &subject, names)?);
             }
         }

@@ -95,6 +95,8 @@ pub(super) struct Subject<'s> {
     /// The root that the path is of: `/`, or a process's.
     pub(super) root: &'s Path,
     pub(super) image: &'s Image<'s>,
+    /// Where debug files are looked for.
+    pub(super) debug_files: &'s DebugFiles,
 }
 
 impl File {
@@ -191,8 +193,7 @@ fn by_labels(
     if open.is_empty() {
         return Ok(());
     }
-    let files = DebugFiles::of_environment();
-    let search = files.find(subject.path, subject.image);
+    let search = subject.debug_files.find(subject.path, subject.image);
     for tried in &search.tried {
         eprintln!("{}: no debug file of it: {}", tried.place, tried.why);
     }
@@ -210,7 +211,7 @@ fn by_labels(
     }
     let is_open = |one: &&Function| one.offset.is_none() && one.candidates.is_empty() && one.name.contains('.');
     let asked: Vec<String> = file.functions.iter().filter(is_open).map(|one| one.name.clone()).collect();
-    let fields = fields(known, subject, debug.as_ref(), &files, &asked, file)?;
+    let fields = fields(known, subject, debug.as_ref(), &asked, file)?;
     file.functions.retain(|one| one.offset.is_some() || !fields.iter().any(|field| field.name == one.name));
     file.fields = fields;
     Ok(())
@@ -271,7 +272,6 @@ fn fields(
     known: Option<(&Store, &Known)>,
     subject: &Subject<'_>,
     debug: Option<&Image<'_>>,
-    files: &DebugFiles,
     asked: &[String],
     file: &File,
 ) -> Result<Vec<Field>> {
@@ -280,7 +280,7 @@ fn fields(
         return Ok(Vec::new());
     }
     if Dwarf::is_in(holder) {
-        let shared = files.find_alternate(holder);
+        let shared = subject.debug_files.find_alternate(holder);
         let shared = shared.found.as_ref().map(|found| Image::parse(&found.bytes)).transpose()?;
         let dwarf = Dwarf::load(holder, shared.as_ref(), &symbols::decompress);
         let dwarf = dwarf.with_context(|| subject.name.to_owned())?;
