@@ -5,7 +5,11 @@ use image::{Image, VirtualAddress};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
+    let _ = image::header_tables(data);
     let Ok(image) = Image::parse(data) else { return };
+    for (offset, size) in image.tables() {
+        assert!(offset.0.checked_add(size).is_some_and(|end| end <= data.len() as u64));
+    }
     let _ = (image.machine().name(), image.is_loaded(), image.is_64(), image.is_little_endian());
     assert!(image.segments().is_sorted_by_key(|segment| segment.address));
     let ends = [0, u64::MAX].map(VirtualAddress);

@@ -32,7 +32,7 @@ const DEEPEST_MEMBERS: u32 = 128;
 const MOST_FIELDS: usize = 8192;
 
 /// Entries that are looked at for them: structs without a name that hold each other are no fields.
-const MOST_STEPS: usize = 1 << 18;
+const MOST_STEPS: usize = 1 << 16;
 
 /// Where a field is put.
 #[derive(Clone)]
@@ -193,7 +193,7 @@ impl<'u, 'a> Types<'u, 'a> {
             return;
         }
         let children = children(of);
-        self.steps += children.len();
+        self.steps += children.len() + 1;
         if self.steps > MOST_STEPS {
             layout.is_cut = true;
             return;

@@ -89,6 +89,27 @@ fn what_is_nested_deeper_is_cut_and_the_rest_told() {
 }
 
 #[test]
+fn classes_that_have_each_other_over_and_over_are_cut() {
+    let folder = folder();
+    // each level has the one below twice: 100,000 classes, and no field
+    let source = "template <int N> struct Level;\ntemplate <int N> struct Left : Level<N - 1> {};\n\
+                  template <int N> struct Right : Level<N - 1> {};\n\
+                  template <int N> struct Level : Left<N>, Right<N> {};\ntemplate <> struct Level<0> {};\n\
+                  struct Whole : Level<LEVELS> {} whole;\n";
+    std::fs::write(folder.path().join("levels.cpp"), source).unwrap();
+    for (levels, is_cut) in [(4, false), (15, true)] {
+        let line = format!("g++ -g -w -shared -fPIC -DLEVELS={levels} -o levels.so levels.cpp");
+        if run(folder.path(), &[&line]).is_none() {
+            return;
+        }
+        let data = std::fs::read(folder.path().join("levels.so")).unwrap();
+        let image = Image::parse(&data).unwrap();
+        let found = layouts(&Sources::of(&image).dwarf().unwrap(), "Whole").unwrap();
+        assert_eq!(found[0].layout.is_cut, is_cut, "{levels}");
+    }
+}
+
+#[test]
 fn units_that_differ_are_all_told() {
     let folder = folder();
     let source = "struct thing { int a;\n#ifdef DEBUG\nint extra;\n#endif\nlong b; };\nstruct thing NAME = { 1 };\n";
