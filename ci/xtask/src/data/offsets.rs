@@ -2,6 +2,7 @@
 
 use crate::{cargo, process, workspace};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What is in the shipped database. The recipes of offsetdb say which functions, which versions and which files.
@@ -35,9 +36,9 @@ pub(crate) struct Args {
     /// Begin with nothing: what the registries no longer have is left out.
     #[arg(long)]
     fresh: bool,
-    /// Go on from this database: what it knows for sure is not looked for again.
+    /// Go on from this database, and no other: what it knows for sure is not looked for again. Repeatable: from all of them together.
     #[arg(long, value_name = "FILE", conflicts_with = "fresh")]
-    from: Option<PathBuf>,
+    from: Vec<PathBuf>,
     /// Pull nothing: only write data/offsets.sqlite from what was pulled.
     #[arg(long, conflicts_with_all = ["fresh", "only"])]
     write: bool,
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     cargo::build_release(&["--package", "offsetdb", "--bin", "offsetdb"])?;
     let offsetdb = workspace::target()?.join("release/offsetdb");
     let shipped = workspace::root()?.join("data/offsets.sqlite");
-    let database = begin(args, &shipped)?;
+    let database = begin(args, &offsetdb, &shipped)?;
     let wanted = PULLS.iter().filter(|pull| args.only.is_empty() || args.only.iter().any(|only| only == pull.package));
     for pull in wanted.filter(|_| !args.write) {
         let mut command = process::command(&offsetdb, &workspace::root()?);
@@ -67,6 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             bail!("{} ended with {status}", process::describe(&command));
         }
     }
+    if !args.fresh && shipped.is_file() {
+        let (before, now) = (packages(&offsetdb, &shipped)?, packages(&offsetdb, &database)?);
+        let lost: Vec<String> = before.difference(&now).cloned().collect();
+        if !lost.is_empty() {
+            bail!("{} has not what {} has: {}", database.display(), shipped.display(), lost.join(", "));
+        }
+    }
     let mut export = process::command(&offsetdb, &workspace::root()?);
     process::run(export.arg("--database").arg(&database).args(["export", "--sqlite", "--output"]).arg(&shipped))?;
     process::run(process::command(&offsetdb, &workspace::root()?).arg("--database").arg(&shipped).arg("stats"))?;
@@ -76,24 +84,48 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The database that is pulled into, outside of git: the one of a run before, else a copy of the shipped one.
-fn begin(args: &Args, shipped: &Path) -> Result<PathBuf> {
-    let path = workspace::create(workspace::target()?.join("data"))?.join("offsets.sqlite");
-    if args.fresh || args.from.is_some() {
+fn begin(args: &Args, offsetdb: &Path, shipped: &Path) -> Result<PathBuf> {
+    let folder = workspace::create(workspace::target()?.join("data"))?;
+    let path = folder.join("offsets.sqlite");
+    if args.fresh || !args.from.is_empty() {
         remove(&path)?;
     }
-    let from = match &args.from {
-        Some(from) => Some(from.as_path()),
-        None => Some(shipped).filter(|shipped| !args.fresh && shipped.is_file()),
+    let shipped = [shipped.to_owned()];
+    let from: &[PathBuf] = match args.from.as_slice() {
+        [] if args.fresh || path.exists() || !shipped[0].is_file() => &[],
+        [] => &shipped,
+        named => named,
     };
-    match from {
-        Some(from) if !path.exists() => {
-            let unfinished = workspace::unfinished(&path);
-            std::fs::copy(from, &unfinished).with_context(|| format!("copy {}", from.display()))?;
-            std::fs::rename(&unfinished, &path).with_context(|| format!("write {}", path.display()))?;
-        }
-        _ => {}
+    let unfinished = workspace::unfinished(&path);
+    remove(&unfinished)?;
+    for database in from {
+        let text = folder.join("from.jsonl");
+        let command = || process::command(offsetdb, &folder);
+        let database = std::path::absolute(database).with_context(|| database.display().to_string())?;
+        process::stdout_of(command().arg("--database").arg(&database).args(["export", "--output"]).arg(&text))?;
+        process::stdout_of(command().arg("--database").arg(&unfinished).arg("merge").arg(&text))?;
+        remove(&text)?;
+    }
+    if !from.is_empty() {
+        std::fs::rename(&unfinished, &path).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(path)
+}
+
+/// The packages that a database has.
+fn packages(offsetdb: &Path, database: &Path) -> Result<BTreeSet<String>> {
+    let mut command = process::command(offsetdb, &workspace::root()?);
+    let said = process::stdout_of(command.arg("--database").arg(database).args(["stats", "--json"]))?;
+    let statistics: serde_json::Value = serde_json::from_str(&said).context("read the statistics")?;
+    let packages = statistics["packages"].as_array().context("find the packages in the statistics")?;
+    let name = |package: &serde_json::Value| {
+        format!(
+            "{} {}",
+            package["ecosystem"].as_str().unwrap_or_default(),
+            package["package"].as_str().unwrap_or_default()
+        )
+    };
+    Ok(packages.iter().map(name).collect())
 }
 
 fn remove(path: &Path) -> Result<()> {
