@@ -11,7 +11,9 @@
 mod aarch64;
 mod align;
 mod code;
+mod fields;
 mod frames;
+mod lines;
 mod matching;
 mod model;
 mod returns;
@@ -19,6 +21,7 @@ mod similar;
 mod verdict;
 mod x86_64;
 
+pub use lines::{SourceLine, lines};
 pub use matching::{Evidence, Match, Matches, match_models};
 pub use model::{Function, Kind, Model, Reference as Refers};
 pub use returns::{Exit, Exits, Leaves, exits};

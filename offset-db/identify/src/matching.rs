@@ -38,12 +38,18 @@ impl Evidence {
     pub const BEGIN: Evidence = Evidence(256);
     /// Against it: matched functions call it in the labelled file, and none of them does in the other.
     pub const UNCALLED: Evidence = Evidence(512);
-    /// Against it: a small function without a match does nothing but go on with it. The one may be the function, and this its part
-    /// that was split off.
+    /// Against it: in one of the files, a small function without a match does nothing but go on with it. That one may be the function, and
+    /// this its part that was split off; or the two became one.
     pub const WRAPPED: Evidence = Evidence(1024);
-    /// Against it: the stripped file has another function much like it, which the labelled file does not have: one of the two is a
-    /// copy that the compiler made for some callers.
+    /// Against it: the stripped file has another function much like it, and it is nearly as like what is looked for; or the labelled file
+    /// has no such other: one of the two is a copy that the compiler made for some callers.
     pub const TWIN: Evidence = Evidence(2048);
+    /// Its very first operations are the same: nothing was inlined before them.
+    pub const FIRST: Evidence = Evidence(16384);
+    /// It accesses the same fields.
+    pub const FIELDS: Evidence = Evidence(4096);
+    /// Against it: the compiler split it, and callers go past its begin.
+    pub const PARTED: Evidence = Evidence(8192);
 
     /// Whether it has all of another.
     #[must_use]
@@ -398,16 +404,6 @@ impl Matching<'_> {
             .fold((0, 0), |(agree, differ), fits| if fits { (agree + 1, differ) } else { (agree, differ + 1) })
     }
 
-    /// Whether a function of the other file without a match is small and refers to one function only, `g`.
-    fn wraps(&self, caller: u32, g: u32) -> bool {
-        const LARGEST: u32 = 24;
-        let own = &self.b.functions[caller as usize];
-        self.backward[caller as usize].is_none()
-            && own.instructions <= LARGEST
-            && own.instructions < self.b.functions[g as usize].instructions
-            && self.b.references(caller).iter().filter_map(function).all(|to| to == g)
-    }
-
     fn finish(self) -> Matches {
         let matches: Vec<Match> = self
             .forward
@@ -437,8 +433,11 @@ impl Matching<'_> {
                 evidence = evidence.and(what);
             }
         }
-        if begin_alike(&one.begin, &other.begin) {
+        if shared(&one.begin, &other.begin) * 4 >= one.begin.len() * 3 {
             evidence = evidence.and(Evidence::BEGIN);
+        }
+        if shared(&one.begin[..FIRST], &other.begin[..FIRST]) + 1 >= FIRST {
+            evidence = evidence.and(Evidence::FIRST);
         }
         let refers: FxHashSet<u32> = self.b.references(g).iter().filter_map(function).collect();
         let own: FxHashSet<u32> = self.a.references(f).iter().filter_map(function).collect();
@@ -457,10 +456,25 @@ impl Matching<'_> {
         if agree == 0 && all > 0 {
             evidence = evidence.and(Evidence::UNCALLED);
         }
-        if has_twin(self.b, g) && !has_twin(self.a, f) {
+        let twins = twins(self.b, g);
+        // a twin that none of the callers calls is told apart by them
+        let by_callers: Vec<u32> = callers.iter().filter_map(|one| self.of(*one)).collect();
+        let is_called = |twin: u32| by_callers.iter().any(|one| self.b.callers(twin).binary_search(one).is_ok());
+        let has_callers = evidence.has(Evidence::CALLS);
+        let is_as_good = |twin: &u32| {
+            let alike = similarity(self.a, f, self.b, *twin) + CLEARLY > found.similarity;
+            alike && (!has_callers || is_called(*twin))
+        };
+        if found.similarity < NEARLY_SAME && twins.iter().any(is_as_good)
+            || !twins.is_empty() && self::twins(self.a, f).is_empty()
+        {
             evidence = evidence.and(Evidence::TWIN);
         }
-        if self.b.callers(g).iter().any(|caller| self.wraps(*caller, g)) {
+        let is_open = |caller: &&u32| self.backward[**caller as usize].is_none();
+        let is_lost = |caller: &&u32| self.forward[**caller as usize].is_none();
+        if self.b.callers(g).iter().filter(is_open).any(|caller| wraps(self.b, *caller, g))
+            || callers.iter().filter(is_lost).any(|caller| wraps(self.a, *caller, f))
+        {
             evidence = evidence.and(Evidence::WRAPPED);
         }
         let neighbour = |step: isize| {
@@ -478,8 +492,23 @@ impl Matching<'_> {
     }
 }
 
-/// Whether a file has another function of nearly the same size and code, that calls some of the same functions.
-fn has_twin(model: &Model, of: u32) -> bool {
+/// Whether a function is small and refers to one function only, `callee`.
+fn wraps(model: &Model, caller: u32, callee: u32) -> bool {
+    const LARGEST: u32 = 24;
+    let own = &model.functions[caller as usize];
+    own.instructions <= LARGEST
+        && own.instructions < model.functions[callee as usize].instructions
+        && model.references(caller).iter().filter_map(function).all(|to| to == callee)
+}
+
+/// By how much a function must be more alike than its twins, where it is not nearly the same.
+const CLEARLY: f32 = 0.05;
+
+/// How alike functions are whose code did not change but for the compiler.
+pub(crate) const NEARLY_SAME: f32 = 0.9;
+
+/// The other functions of a file of nearly the same size and code, that call some of the same functions.
+fn twins(model: &Model, of: u32) -> Vec<u32> {
     const MOST_CALLERS: usize = 64;
     const ALIKE: f32 = 0.75;
     let size = model.functions[of as usize].instructions;
@@ -492,11 +521,14 @@ fn has_twin(model: &Model, of: u32) -> bool {
     let beside = of.saturating_sub(BESIDE)..of.saturating_add(BESIDE).min(last);
     let all = lists.flatten().copied().chain(beside);
     let others: FxHashSet<u32> = all.filter(|other| *other != of && of_size(*other)).collect();
-    others.into_iter().any(|other| similarity(model, of, model, other) >= ALIKE)
+    others.into_iter().filter(|other| similarity(model, of, model, *other) >= ALIKE).collect()
 }
 
-/// Whether two functions begin alike: in some order, most of their first operations are the same.
-fn begin_alike(one: &[u16], other: &[u16]) -> bool {
+/// How many of a function's first operations are its very first ones.
+const FIRST: usize = 8;
+
+/// How many operations two lists share, in whatever order.
+fn shared(one: &[u16], other: &[u16]) -> usize {
     let (mut one, mut other) = (one.to_vec(), other.to_vec());
     one.sort_unstable();
     other.sort_unstable();
@@ -508,7 +540,7 @@ fn begin_alike(one: &[u16], other: &[u16]) -> bool {
             std::cmp::Ordering::Greater => j += 1,
         }
     }
-    shared * 4 >= one.len() * 3
+    shared
 }
 
 /// Functions without a match between matched ones, in both files.

@@ -58,6 +58,8 @@ pub struct Function {
     references: Range<u32>,
     /// Hashes of adjacent operations and of names and texts, in order, at most [`MOST_GRAMS`]: of [`Model::grams`].
     grams: Range<u32>,
+    /// Where fields are that it accesses: of [`Model::fields`].
+    fields: Range<u32>,
 }
 
 /// How many of a function's first operations are kept.
@@ -73,6 +75,7 @@ pub struct Model {
     pub functions: Vec<Function>,
     references: Vec<Reference>,
     grams: Vec<u32>,
+    fields: Vec<u32>,
     /// Who calls each function, by index: `callers[starts[f]..starts[f + 1]]`.
     callers: Vec<u32>,
     starts: Vec<u32>,
@@ -97,6 +100,7 @@ impl Model {
             functions: Vec::with_capacity(frames.len()),
             references: Vec::new(),
             grams: Vec::new(),
+            fields: Vec::new(),
             callers: Vec::new(),
             starts: Vec::new(),
             pointers: surroundings.function_pointers(),
@@ -137,9 +141,12 @@ impl Model {
         self.references.extend(read.references);
         let first = self.grams.len() as u32;
         self.grams.extend(read.grams);
+        let field = self.fields.len() as u32;
+        self.fields.extend(read.fields);
         self.functions.push(Function {
             references: begin..self.references.len() as u32,
             grams: first..self.grams.len() as u32,
+            fields: field..self.fields.len() as u32,
             ..read.function
         });
     }
@@ -193,6 +200,20 @@ impl Model {
         &self.grams[range(&self.functions[function as usize].grams)]
     }
 
+    /// Where fields are that a function accesses, in bytes from where a register points, that is not the stack's: each once, in order.
+    #[must_use]
+    pub fn fields(&self, function: u32) -> &[u32] {
+        &self.fields[range(&self.functions[function as usize].fields)]
+    }
+
+    /// The function, or part of one, that has an address.
+    #[must_use]
+    pub fn holding(&self, address: VirtualAddress) -> Option<u32> {
+        let at = self.functions.partition_point(|function| function.address <= address).checked_sub(1)?;
+        let function = &self.functions[at];
+        (address.0 - function.address.0 < function.size).then_some(at as u32)
+    }
+
     /// The function that begins at an address.
     #[must_use]
     pub fn at(&self, address: VirtualAddress) -> Option<u32> {
@@ -219,6 +240,8 @@ struct Read {
     /// Functions that it jumps into the begin of, if.
     branches: Vec<u32>,
     grams: Vec<u32>,
+    /// Where fields are, each once, in order.
+    fields: Vec<u32>,
     /// Names that texts tell of, by hash.
     words: Vec<u64>,
 }
@@ -295,6 +318,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             begin: [0; BEGIN],
             previous: 0,
             read: (Vec::new(), Vec::new(), Vec::new()),
+            fields: Vec::new(),
             words: Vec::new(),
         };
         self.read_code(code, frame.address, &mut reader);
@@ -305,9 +329,12 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             operations,
             begin,
             read: (references, branches, mut grams),
+            mut fields,
             words,
             ..
         } = reader;
+        fields.sort_unstable();
+        fields.dedup();
         grams.sort_unstable();
         grams.truncate(MOST_GRAMS);
         let function = Function {
@@ -321,8 +348,9 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             begin,
             references: 0..0,
             grams: 0..0,
+            fields: 0..0,
         };
-        Read { function, references, branches, grams, words }
+        Read { function, references, branches, grams, fields, words }
     }
 
     /// The text at an address of constants.
@@ -393,6 +421,7 @@ struct Reader<'s, 'i, 'd> {
     begin: [u16; BEGIN],
     previous: u16,
     read: (Vec<Reference>, Vec<u32>, Vec<u32>),
+    fields: Vec<u32>,
     words: Vec<u64>,
 }
 
@@ -440,6 +469,7 @@ impl Sink for Reader<'_, '_, '_> {
         if let Some(number) = instruction.number {
             references.push(Reference::Number(number));
         }
+        self.fields.extend(instruction.field.and_then(|field| u32::try_from(field).ok()).filter(|field| *field > 0));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of a function, by all references: a verdict, or the candidates and why they are not trusted.
 
-use crate::matching::{Evidence, Match, Matches, match_models};
+use crate::fields::Fields;
+use crate::matching::{Evidence, Match, Matches, NEARLY_SAME, match_models};
 use crate::model::{Kind, Model};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,6 +18,9 @@ pub enum Witness {
     Compiled,
     /// Another project's build of the same code.
     Bundled,
+    /// It accesses the fields of structs that the compiled one does, and no other function of the file does so: by where fields lie in this
+    /// version, and neither by its code nor by its callers.
+    Fields,
     /// The only text that tells of a function of this name is this one's: a trace, mostly.
     Text,
 }
@@ -29,6 +33,7 @@ impl Witness {
             Witness::Lineage => "lineage",
             Witness::Compiled => "compiled",
             Witness::Bundled => "bundled",
+            Witness::Fields => "fields",
             Witness::Text => "text",
         }
     }
@@ -45,6 +50,8 @@ pub struct Reference<'m> {
     pub model: &'m Model,
     /// Names and the functions that have them, by index.
     pub labels: Vec<(String, u32)>,
+    /// Those of the names whose functions the compiler split: callers go past their begin, into the part.
+    pub parted: BTreeSet<String>,
 }
 
 /// What one reference says.
@@ -97,12 +104,16 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
     let names: FxHashSet<u64> =
         references.iter().flat_map(|one| &one.labels).map(|(name, _)| xxh3_64(name.as_bytes())).collect();
     let own = model.words();
+    let fields = Fields::of(model);
     let mut said: BTreeMap<&str, Vec<Testimony>> = BTreeMap::new();
     for (reference, matches) in references.iter().zip(&matched) {
         let theirs = reference.model.words();
         let words = |of: &FxHashMap<u32, Vec<u64>>, function: u32| of.get(&function).cloned().unwrap_or_default();
         for (name, from) in &reference.labels {
             let entry = said.entry(name).or_default();
+            if reference.witness == Witness::Compiled && !reference.parted.contains(name) {
+                entry.extend(by_fields(reference, *from, &fields));
+            }
             let Ok(at) = matches.0.binary_search_by_key(from, |one| one.from) else { continue };
             let mut found = matches.0[at];
             // a text that tells of it sets it apart from a twin
@@ -114,6 +125,10 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
             let had = words(&theirs, *from);
             let other = |word: &u64| *word != xxh3_64(name.as_bytes()) && names.contains(word) && !had.contains(word);
             if words(&own, one.function).iter().any(other) {
+                (one.is_strong, one.is_fair) = (false, false);
+            }
+            if reference.parted.contains(name) {
+                one.evidence = one.evidence.and(Evidence::PARTED);
                 (one.is_strong, one.is_fair) = (false, false);
             }
             entry.push(one);
@@ -141,6 +156,22 @@ pub fn identify(model: &Model, references: &[Reference<'_>]) -> Vec<Answer> {
 fn only_named(model: &Model, name: &str) -> Option<u32> {
     let mut named = model.named(name);
     named.next().filter(|_| named.next().is_none())
+}
+
+/// What the fields say that a function of a reference accesses. Measured by `offsetdb verify`.
+fn by_fields(reference: &Reference<'_>, from: u32, fields: &Fields<'_>) -> Option<Testimony> {
+    const SHARED: f32 = 0.6;
+    const AHEAD: f32 = 0.2;
+    let alike = fields.most_alike(reference.model.fields(from))?;
+    (alike.shared >= SHARED && alike.shared - alike.next >= AHEAD).then(|| Testimony {
+        witness: Witness::Fields,
+        reference: reference.name.clone(),
+        function: alike.function,
+        similarity: alike.shared,
+        evidence: Evidence::FIELDS,
+        is_strong: false,
+        is_fair: true,
+    })
 }
 
 fn testimony(reference: &Reference<'_>, model: &Model, found: &Match) -> Testimony {
@@ -173,7 +204,7 @@ fn is_strong(witness: Witness, found: &Match) -> bool {
     let alike = match witness {
         // the same compiler, mostly
         Witness::Lineage => 0.75,
-        _ => 0.5,
+        _ => 0.7,
     };
     // a part that was split off has the body, and neither the begin nor the callers
     let is_whole = is_same || evidence.has(Evidence::BEGIN);
@@ -183,8 +214,11 @@ fn is_strong(witness: Witness, found: &Match) -> bool {
 /// Whether a match would do beside a strong one.
 fn is_fair(found: &Match) -> bool {
     const ALIKE: f32 = 0.4;
+    const WITHOUT_BEGIN: f32 = 0.6;
     let is_unique = found.found.has(Evidence::EXACT) || found.found.has(Evidence::SHAPE);
-    found.similarity >= ALIKE && (is_unique || contexts(found) >= 2) && !is_doubtful(found.evidence)
+    let is_whole = is_unique || found.evidence.has(Evidence::BEGIN);
+    let alike = if is_whole { ALIKE } else { WITHOUT_BEGIN };
+    found.similarity >= alike && (is_unique || contexts(found) >= 2) && !is_doubtful(found.evidence)
 }
 
 /// Whether something speaks against a match.
@@ -205,11 +239,20 @@ fn judge(model: &Model, testimonies: &[Testimony]) -> Verdict {
     }
     let mut functions = strong.into_iter();
     let (Some((function, mut witnesses)), None) = (functions.next(), functions.next()) else { return Verdict::Unknown };
-    if model.functions[function as usize].kind == Kind::Cold {
+    let is_parted = |one: &Testimony| one.function == function && one.evidence.has(Evidence::PARTED);
+    if model.functions[function as usize].kind == Kind::Cold || testimonies.iter().any(is_parted) {
         return Verdict::Unknown;
     }
     let fair = testimonies.iter().filter(|one| one.is_fair && one.function == function);
     witnesses.extend(fair.map(|one| one.witness));
+    // what another compiler inlined before a function, or left out, makes a function of another name much like it
+    let is_sure = |one: &Testimony| {
+        let same = [Evidence::EXACT, Evidence::SHAPE, Evidence::FIRST].iter().any(|what| one.evidence.has(*what));
+        one.is_strong && (one.witness != Witness::Compiled || same || one.similarity >= NEARLY_SAME)
+    };
+    if !testimonies.iter().any(|one| one.function == function && is_sure(one)) {
+        return Verdict::Probable(function);
+    }
     // what is weak may differ, but for the names of this very version
     let differs = |one: &Testimony| one.function != function && one.witness != Witness::Lineage;
     match witnesses.len() {

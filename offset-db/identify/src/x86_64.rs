@@ -60,9 +60,7 @@ fn translate(from: &iced_x86::Instruction) -> Instruction {
                     shape = parts.into_iter().fold(shape, mix);
                     exact = parts.into_iter().fold(exact, mix);
                     exact = mix(exact, from.memory_displacement64());
-                    if !matches!(base, Register::RSP | Register::RBP | Register::None)
-                        && from.mnemonic() != Mnemonic::Lea
-                    {
+                    if !matches!(base, Register::RSP | Register::None) && index == Register::None {
                         to.field = i32::try_from(from.memory_displacement64() as i64).ok();
                     }
                 }

@@ -44,6 +44,7 @@ fn find(file: &[u8], references: &[(Witness, &[u8])]) -> Vec<(Answer, Option<Str
             witness: *witness,
             model,
             labels: labels(image, model).into_iter().filter(|(name, _)| !name.starts_with('_')).collect(),
+            parted: std::collections::BTreeSet::new(),
         })
         .collect();
     let named = |function: u32| truth.iter().find(|(_, at)| *at == function).map(|(name, _)| name.clone());

@@ -122,6 +122,9 @@ fn decide(mut facts: Vec<Fact>, name: &str, offset: impl Fn(&Fact) -> Option<Fil
         found.dedup();
         found
     };
+    if facts.iter().any(|fact| fact.kind == Kind::Part) {
+        return Answer::Unknown(format!("{name}: it was split, and callers go past its begin, into its part"), facts);
+    }
     if best < Confidence::Verified {
         return Answer::Unknown(format!("{name}: there is one witness only"), facts);
     }
@@ -199,7 +202,10 @@ mod tests {
         use Confidence::Labelled;
         check(&[(16, Kind::Cold, Labelled)], "f: only a piece of it is left (1)");
         check(&[(16, Kind::Cold, Labelled), (32, Kind::Entry, Labelled)], "0x20");
-        check(&[(16, Kind::Part, Labelled), (32, Kind::Clone, Labelled)], "0x20");
+        check(
+            &[(16, Kind::Part, Labelled), (32, Kind::Entry, Labelled)],
+            "f: it was split, and callers go past its begin, into its part (2)",
+        );
         check(&[(16, Kind::Ifunc, Labelled)], "f: it is chosen when the program starts (IFUNC) (1)");
     }
 

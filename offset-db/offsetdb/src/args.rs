@@ -222,12 +222,12 @@ pub struct Verify {
     /// Its versions, of which labelled ones are taken
     #[arg(long, value_name = "RANGE", default_value = "..")]
     pub versions: String,
-    /// Pythons, as wheels name them; the first that a version has is taken
+    /// Pythons, as wheels name them; of labelled ones, the first that a version has is taken
     #[arg(long, value_name = "TAG", value_delimiter = ',', default_value = "38,37,310")]
     pub python: Vec<String>,
-    /// Versions whose source is compiled as a second witness
-    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
-    pub compiled: Vec<String>,
+    /// Do not compile the versions' sources: the witnesses that need them are not measured
+    #[arg(long)]
+    pub no_compile: bool,
     /// The recipe; else the one that is built in
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,

@@ -32,7 +32,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Layout(what) => layout::run(&what),
         Command::Identify(what) => identify::run(database.as_deref(), &what),
         Command::Pull(what) => pull::run(&wanted(database.as_deref())?, &what, verbose),
-        Command::Verify(what) => verify::run(&what),
+        Command::Verify(what) => verify::run(database.as_deref(), &what),
         Command::Explain(what) => explain::run(database.as_deref(), &what),
         Command::Stats(what) => stats::run(&found(database.as_deref())?, what.json),
         Command::Export(what) => exchange::export(&found(database.as_deref())?, &what),

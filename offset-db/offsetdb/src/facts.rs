@@ -99,6 +99,8 @@ pub struct Build {
     pub labels: Vec<(String, u32)>,
     /// The symbols of such names.
     pub linkage: BTreeMap<String, String>,
+    /// Names of functions that the compiler split.
+    pub parted: BTreeSet<String>,
 }
 
 impl Build {
@@ -115,7 +117,9 @@ impl Build {
         }
         let only = |(name, at): (&str, BTreeSet<u32>)| Some((name.to_owned(), *at.first().filter(|_| at.len() == 1)?));
         let labels = labels.into_iter().filter_map(only).collect();
-        Build { name, model, labels, linkage }
+        let parts = facts.iter().filter(|fact| fact.kind == Kind::Part);
+        let parted = parts.map(|fact| fact.qualified.clone().unwrap_or_else(|| fact.name.clone())).collect();
+        Build { name, model, labels, linkage, parted }
     }
 }
 
@@ -148,6 +152,7 @@ pub fn identified(model: &Model, builds: &[(Witness, &Build)], wanted: &BTreeSet
             witness: *witness,
             model: &build.model,
             labels: build.labels.iter().filter(is_wanted).cloned().collect(),
+            parted: build.parted.clone(),
         })
         .collect();
     let answers = identify::identify(model, &references);
@@ -187,6 +192,9 @@ fn facts_of(model: &Model, builds: &[(Witness, &Build)], answer: &Answer) -> Vec
 /// A testimony, for people.
 #[must_use]
 pub fn line(one: &Testimony) -> String {
+    if one.witness == Witness::Fields {
+        return format!("fields: {} {:.2}: it accesses the same, and no other does", one.reference, one.similarity);
+    }
     if one.witness == Witness::Text {
         return "text: no other function refers to a text that tells of it".to_owned();
     }
@@ -202,6 +210,7 @@ pub fn line(one: &Testimony) -> String {
         (Evidence::UNCALLED, "but its callers do not call it"),
         (Evidence::WRAPPED, "but it may be a part"),
         (Evidence::TWIN, "but it has a twin"),
+        (Evidence::PARTED, "but its callers go past its begin, into its part"),
     ];
     let said: Vec<&str> = words.iter().filter(|(what, _)| one.evidence.has(*what)).map(|(_, word)| *word).collect();
     let weak = match (one.is_strong, one.is_fair) {

@@ -11,6 +11,7 @@ pub mod debug;
 pub mod facts;
 pub mod input;
 pub mod labels;
+pub mod lines;
 pub mod owner;
 pub mod package;
 pub mod process;

@@ -6,3 +6,4 @@ pub mod deb;
 pub mod debian;
 pub mod pypi;
 pub mod recipe;
+pub mod toolchain;

@@ -6,13 +6,13 @@ use crate::facts::{self, Build};
 use crate::package::cache::Cache;
 use crate::package::compile;
 use crate::package::pypi;
-use crate::package::recipe::{Recipe, Version};
+use crate::package::recipe::{Recipe, Seen, Version};
 use anyhow::{Context, Result};
 use identify::{Model, Witness};
 use image::Image;
-use offset_db::{Confidence, Fact, Fingerprint, Method, Origin, Store};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use offset_db::{Confidence, Fact, Fingerprint, Layout, Method, Origin, Store};
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 
 /// What to pull.
 #[derive(Debug)]
@@ -65,21 +65,29 @@ pub fn pull(
 ) -> Result<()> {
     let targets: BTreeSet<String> = what.recipe.targets.iter().cloned().collect();
     let mut before = earlier(store, what)?;
-    let mut compiled: BTreeMap<(u64, u64), Option<Build>> = BTreeMap::new();
-    for version in what.versions {
-        let mut same: Vec<Build> = Vec::new();
-        let (wheels, errors) = pypi::wheels(what.cache, what.recipe, version, what.pythons);
+    let mut ahead = fetch(what, what.versions.first());
+    for (at, version) in what.versions.iter().enumerate() {
+        let (wheels, errors) = std::mem::take(&mut ahead);
         errors.into_iter().for_each(|error| failed(version, error));
-        for wheel in wheels {
-            let mut references = References { before: &before, same: &same, compiled: &mut compiled };
-            match one(store, what, version, &wheel, &targets, &mut references) {
-                Ok((outcome, build)) => {
-                    done(outcome);
-                    same.push(build);
+        let mut same: Vec<Build> = Vec::new();
+        let mut compiled = None;
+        ahead = std::thread::scope(|scope| {
+            let next = scope.spawn(|| fetch(what, what.versions.get(at + 1)));
+            for wheel in wheels {
+                let mut references = References { before: &before, same: &same, compiled: &mut compiled };
+                match one(store, what, version, &wheel, &targets, &mut references) {
+                    Ok((outcome, build)) => {
+                        done(outcome);
+                        same.push(build);
+                    }
+                    Err(error) => failed(version, error),
                 }
-                Err(error) => failed(version, error),
             }
-        }
+            if let Err(error) = structs(store, what, version, &same) {
+                failed(version, error);
+            }
+            next.join().unwrap_or_default()
+        });
         if let Some(build) = same.pop() {
             before.push_back(build);
             if before.len() > BEFORE {
@@ -88,6 +96,62 @@ pub fn pull(
         }
     }
     Ok(())
+}
+
+/// The wheels of a version, and what went wrong with others.
+fn fetch(what: &Pull<'_>, version: Option<&Version>) -> (Vec<PathBuf>, Vec<anyhow::Error>) {
+    version.map(|version| pypi::wheels(what.cache, what.recipe, version, what.pythons)).unwrap_or_default()
+}
+
+/// Adds the structs of a version, held against the code of its files.
+fn structs(store: &mut Store, what: &Pull<'_>, version: &Version, files: &[Build]) -> Result<()> {
+    const MACHINE: &str = "x86_64";
+    if !what.compile || files.is_empty() || what.recipe.structs.is_empty() {
+        return Ok(());
+    }
+    let is_there = |layout: &Layout| {
+        layout.ecosystem == what.recipe.ecosystem
+            && layout.package == what.recipe.package
+            && layout.version == version.text()
+            && layout.configuration == what.recipe.configuration()
+    };
+    if store.layouts()?.iter().any(is_there) {
+        return Ok(());
+    }
+    let mut layouts = compile::layouts(what.cache, what.recipe, version, MACHINE)?;
+    for layout in &mut layouts {
+        let seen = what.recipe.structs.iter().find(|one| one.name == layout.name).and_then(|one| one.seen.as_ref());
+        layout.evidence.extend(seen.and_then(|seen| held_against(layout, seen, files)));
+    }
+    store.add_layouts(&layouts)?;
+    Ok(())
+}
+
+/// Which of the files access the fields where the layout has them, in words.
+fn held_against(layout: &Layout, seen: &Seen, files: &[Build]) -> Option<String> {
+    let places: Option<Vec<u32>> = seen
+        .fields
+        .iter()
+        .map(|path| {
+            let field = layout.fields.iter().find(|field| field.path == *path)?;
+            u32::try_from(field.offset_bits / 8).ok()
+        })
+        .collect();
+    let places = places?;
+    let functions: Vec<(&Build, u32)> = files
+        .iter()
+        .filter_map(|file| {
+            let label = file.labels.iter().find(|label| label.0 == seen.function)?;
+            Some((file, label.1))
+        })
+        .collect();
+    let fits = functions.iter().filter(|(file, function)| {
+        let fields = file.model.fields(*function);
+        places.iter().all(|place| fields.binary_search(place).is_ok())
+    });
+    let (fits, all) = (fits.count(), functions.len());
+    (all > 0)
+        .then(|| format!("{} accesses {} there in {fits} of {all} files", seen.function, seen.fields.join(" and ")))
 }
 
 /// The last of the versions before that the database knows, as far as their wheels are in the cache.
@@ -123,8 +187,8 @@ struct References<'r> {
     before: &'r VecDeque<Build>,
     /// Of the same version, for other Pythons.
     same: &'r [Build],
-    /// By lines of versions, from their sources.
-    compiled: &'r mut BTreeMap<(u64, u64), Option<Build>>,
+    /// The version's own source, once it was asked for.
+    compiled: &'r mut Option<Option<Build>>,
 }
 
 fn one(
@@ -155,18 +219,15 @@ fn one(
         facts.iter().map(|fact| fact.qualified.clone().unwrap_or(fact.name.clone())).collect();
     let open: BTreeSet<String> = targets.difference(&named).cloned().collect();
     if !open.is_empty() {
-        let line = version.line();
-        if what.compile && !what.recipe.units.is_empty() && !references.compiled.contains_key(&line) {
-            // the last of a line stands for all of it
-            let last = what.versions.iter().filter(|other| other.line() == line).max().unwrap_or(version);
-            let build = compile::reference(what.cache, what.recipe, last)
+        if what.compile && !what.recipe.units.is_empty() && references.compiled.is_none() {
+            let build = compile::reference(what.cache, what.recipe, version)
                 .and_then(|compiled| compiled_build(&compiled, what.recipe));
             if let Err(error) = &build {
-                tracing::warn!("{} {}: {error:#}", what.recipe.package, last.text());
+                tracing::warn!("{} {}: {error:#}", what.recipe.package, version.text());
             }
-            references.compiled.insert(line, build.ok());
+            *references.compiled = Some(build.ok());
         }
-        let compiled = references.compiled.get(&line).into_iter().flatten().map(|build| (Witness::Compiled, build));
+        let compiled = references.compiled.iter().flatten().map(|build| (Witness::Compiled, build));
         let lineage = references.same.iter().chain(references.before).map(|build| (Witness::Lineage, build));
         let builds: Vec<(Witness, &Build)> = compiled.chain(lineage).collect();
         facts.extend(facts::identified(&model, &builds, &open).0);

@@ -1,6 +1,7 @@
 //! How good identification is: labelled files are taken without their labels, identified, and held against them.
 
 use crate::facts::{self, Build};
+use crate::lines::{self, Source};
 use identify::{Answer, Model, Testimony, Verdict, Witness};
 use image::Image;
 use offset_db::Fact;
@@ -129,16 +130,40 @@ pub struct Report {
     pub rows: BTreeMap<Row, Count>,
     /// Wrong answers that were verified, for people.
     pub wrong: Vec<String>,
+    /// What lines of the source say of verified answers.
+    pub lines: Lines,
 }
 
-/// Identifies `file` without its labels, by `lineage` and, if there is one, by its compiled source; and counts.
+/// How many verified answers the lines of the source, of which identification knows nothing, agree with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lines {
+    /// They agree.
+    pub agree: u32,
+    /// The function tells no line.
+    pub nothing: u32,
+    /// They do not, for people.
+    pub differ: Vec<String>,
+}
+
+impl Lines {
+    /// Holds an answer against the source.
+    pub fn check(&mut self, source: &Source, image: &Image<'_>, model: &Model, file: &str, name: &str, function: u32) {
+        match source.check(name, &identify::lines(image, model, function)) {
+            lines::Said::Agrees => self.agree += 1,
+            lines::Said::Nothing => self.nothing += 1,
+            lines::Said::Differs => self.differ.push(format!("{file}: {name}")),
+        }
+    }
+}
+
+/// Identifies `file` without its labels, by `lineage` and, if there is one, by its compiled source; and counts. Gives what is verified.
 pub fn verify(
     report: &mut Report,
     file: &Labelled,
     lineage: (&Labelled, usize),
     compiled: Option<&Build>,
     targets: &BTreeSet<String>,
-) {
+) -> Vec<(String, u32)> {
     let (reference, distance) = lineage;
     let mut builds = vec![(Witness::Lineage, &reference.build)];
     builds.extend(compiled.map(|build| (Witness::Compiled, build)));
@@ -152,9 +177,10 @@ pub fn verify(
     for answer in &answers {
         let groups: &[&'static str] = if targets.contains(&answer.name) { &["all", "targets"] } else { &["all"] };
         for names in groups {
-            for (witness, compilers) in [(Witness::Lineage, &pair), (Witness::Compiled, &both), (Witness::Text, &both)]
-            {
-                let strong = |one: &&Testimony| one.witness == witness && one.is_strong;
+            let alone = [Witness::Lineage, Witness::Compiled, Witness::Fields, Witness::Text];
+            for (witness, compilers) in alone.map(|one| (one, if one == Witness::Lineage { &pair } else { &both })) {
+                let is_said = |one: &Testimony| one.is_strong || one.is_fair && witness == Witness::Fields;
+                let strong = |one: &&Testimony| one.witness == witness && is_said(one);
                 if builds
                     .iter()
                     .any(|(had, build)| *had == witness && build.labels.iter().any(|label| label.0 == answer.name))
@@ -183,6 +209,11 @@ pub fn verify(
             report.wrong.push(format!("{}: {}: it is {is}: {}", file.name, answer.name, said.join("; ")));
         }
     }
+    let verified = |answer: &Answer| match answer.verdict {
+        Verdict::Verified(function) => Some((answer.name.clone(), function)),
+        _ => None,
+    };
+    answers.iter().filter_map(verified).collect()
 }
 
 fn judge(file: &Labelled, answer: &Answer, function: Option<u32>) -> Said {

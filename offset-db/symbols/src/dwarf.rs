@@ -1,5 +1,6 @@
 //! DWARF: functions and the layouts of structs.
 
+pub(crate) mod definitions;
 pub(crate) mod layout;
 mod subprograms;
 mod types;

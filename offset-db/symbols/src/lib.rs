@@ -32,6 +32,7 @@ mod versions;
 pub use build_info::{BuildInfo, build_info};
 pub use debug_file::{AlternateLink, DebugLink, alternate_link, belongs, debug_link, is_alternate, mini_debug_info};
 pub use dwarf::Dwarf;
+pub use dwarf::definitions::{Definition, definitions};
 pub use dwarf::layout::{Defined, Field, Layout, layouts, layouts_of};
 pub use error::{Error, Result};
 pub use functions::{Coverage, Function, Functions, Name, Source, SourceSet, Sources, functions};

@@ -1,17 +1,22 @@
 //! `offsetdb verify`: how good identification is on labelled files.
 
 use crate::args::Verify;
+use crate::facts::Build;
+use crate::lines::Source;
 use crate::package::cache::Cache;
 use crate::package::compile;
 use crate::package::pypi;
 use crate::package::recipe::{Recipe, Version};
 use crate::pull;
-use crate::verify::{Labelled, Report, verify};
+use crate::verify::{Labelled, Lines, Report, verify};
 use anyhow::{Context, Result, bail};
+use identify::Model;
 use image::Image;
+use offset_db::{Confidence, Fingerprint};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// How many versions apart references are tried.
@@ -27,47 +32,106 @@ struct Line<'r> {
     recall: f64,
 }
 
-/// Prints the counts; exit 1 where a verified answer is wrong.
+#[derive(Serialize)]
+struct Whole<'r> {
+    files: usize,
+    rows: Vec<Line<'r>>,
+    wrong: &'r [String],
+    lines: &'r Lines,
+}
+
+/// Prints the counts; exit 1 where a verified answer is wrong, or lines of the source say so.
 ///
 /// # Errors
 /// There is no recipe, no such package, or no labelled file.
-pub(super) fn run(what: &Verify) -> Result<ExitCode> {
+pub(super) fn run(database: Option<&Path>, what: &Verify) -> Result<ExitCode> {
     let recipe = Recipe::of(&what.package, what.recipe.as_deref())?;
     let cache = Cache::at(what.cache.as_deref())?;
     let targets: BTreeSet<String> = recipe.targets.iter().cloned().collect();
-    let mut files: Vec<(Version, Labelled)> = Vec::new();
+    let store = super::maybe(database)?;
+    let mut report = Report::default();
+    let mut files: Vec<File> = Vec::new();
     for version in pypi::versions(&what.package)? {
         if !version.is_in(&what.versions)? {
             continue;
         }
-        let mut wheels = what.python.iter().map(|python| pypi::wheel(&cache, &recipe.package, &version, python));
-        let Some(wheel) = wheels.find_map(Result::transpose).transpose()? else { continue };
-        for input in recipe.open(&wheel)? {
+        let mut own = None;
+        for python in &what.python {
+            let Some(wheel) = pypi::wheel(&cache, &recipe.package, &version, python)? else { continue };
+            let inputs = recipe.open(&wheel)?;
+            let Some(input) = inputs.first() else { continue };
             let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
-            let file = Labelled::of(format!("{} {}", recipe.package, version.text()), &image)?;
             // a stripped one is no truth
-            if file.build.labels.len() > file.build.model.functions.len() / 2 {
-                files.push((version.clone(), file));
+            if image.functions().count() >= LABELLED {
+                let name = format!("{} {}", recipe.package, version.text());
+                files.push(File { labelled: Labelled::of(name, &image)?, wheel, version: version.clone() });
+                break;
+            }
+            let Some(store) = &store else { continue };
+            let Some(file) = store.known(&Fingerprint::of(&image))? else { continue };
+            let own = match &own {
+                Some(own) => own,
+                None => own.insert(own_source(&cache, &recipe, &version)?),
+            };
+            let model = Model::of(&image);
+            for fact in store.facts(&file)?.iter().filter(|fact| fact.confidence == Confidence::Verified) {
+                if let Some(function) = model.at(fact.address) {
+                    report.lines.check(&own.source, &image, &model, &input.name, super::title(fact), function);
+                }
             }
         }
     }
-    if files.len() < 2 {
+    if files.len() < 2 && store.is_none() {
         bail!("{} {}: {} labelled files: two are needed", what.package, what.versions, files.len());
     }
-    let mut report = Report::default();
-    for (at, (version, file)) in files.iter().enumerate() {
-        let is_asked = what.compiled.iter().any(|asked| asked == version.text());
-        let compiled = match is_asked {
-            true => Some(pull::compiled_build(&compile::reference(&cache, &recipe, version)?, &recipe)?),
-            false => None,
+    for (at, file) in files.iter().enumerate() {
+        let own = match what.no_compile {
+            true => None,
+            false => Some(own_source(&cache, &recipe, &file.version)?),
         };
+        let mut verified = BTreeSet::new();
         for distance in DISTANCES.into_iter().filter(|distance| *distance <= at) {
-            verify(&mut report, file, (&files[at - distance].1, distance), compiled.as_ref(), &targets);
+            let reference = (&files[at - distance].labelled, distance);
+            let compiled = own.as_ref().map(|own| &own.build);
+            verified.extend(verify(&mut report, &file.labelled, reference, compiled, &targets));
         }
-        eprintln!("{}: {}, {} names", file.name, file.compiler, file.build.labels.len());
+        let labelled = &file.labelled;
+        if let (Some(own), Some(input)) = (&own, recipe.open(&file.wheel)?.first()) {
+            let image = Image::parse(&input.bytes).with_context(|| input.name.clone())?;
+            for (name, function) in verified {
+                report.lines.check(&own.source, &image, &labelled.build.model, &labelled.name, &name, function);
+            }
+        }
+        eprintln!("{}: {}, {} names", labelled.name, labelled.compiler, labelled.build.labels.len());
     }
     print(&report, files.len(), what.json)?;
-    Ok(if report.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_right = report.wrong.is_empty() && report.lines.differ.is_empty();
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Files with fewer functions in their tables of symbols are stripped: those that they export are left.
+const LABELLED: usize = 1000;
+
+/// A labelled file of a version.
+struct File {
+    labelled: Labelled,
+    wheel: PathBuf,
+    version: Version,
+}
+
+/// A version's own source, compiled.
+struct Own {
+    build: Build,
+    source: Source,
+}
+
+fn own_source(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Own> {
+    let compiled = compile::reference(cache, recipe, version)?;
+    let bytes = std::fs::read(&compiled.path).with_context(|| compiled.path.display().to_string())?;
+    let image = Image::parse(&bytes).with_context(|| compiled.path.display().to_string())?;
+    let build = pull::compiled_build(&compiled, recipe)?;
+    let source = Source::of(&image, &build.model, &build.labels)?;
+    Ok(Own { build, source })
 }
 
 fn print(report: &Report, files: usize, json: bool) -> Result<()> {
@@ -79,8 +143,9 @@ fn print(report: &Report, files: usize, json: bool) -> Result<()> {
             precision: count.precision(),
             recall: count.recall(),
         };
-        let lines: Vec<Line<'_>> = report.rows.iter().map(line).collect();
-        serde_json::to_writer_pretty(&mut out, &lines).map_err(std::io::Error::from)?;
+        let rows: Vec<Line<'_>> = report.rows.iter().map(line).collect();
+        let whole = Whole { files, rows, wrong: &report.wrong, lines: &report.lines };
+        serde_json::to_writer_pretty(&mut out, &whole).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(());
     }
@@ -101,5 +166,14 @@ fn print(report: &Report, files: usize, json: bool) -> Result<()> {
     let (right, wrong) =
         verified.fold((0, 0), |(right, wrong), (_, count)| (right + count.right, wrong + count.wrong + count.gone));
     writeln!(out, "{files} files; verified: {right} right, {wrong} wrong")?;
+    let Lines { agree, nothing, differ } = &report.lines;
+    for line in differ {
+        writeln!(out, "its lines say otherwise: {line}")?;
+    }
+    writeln!(
+        out,
+        "lines of the source: {agree} agree, {} differ, {nothing} verified functions tell none",
+        differ.len()
+    )?;
     Ok(())
 }

@@ -3,11 +3,15 @@
 use super::cache::Cache;
 use super::pypi;
 use super::recipe::{Recipe, Version};
+use super::toolchain;
 use anyhow::{Context, Result, bail};
+use image::Image;
+use offset_db::{Field, Layout};
 use rayon::prelude::*;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Runs `setup.py` as far as its call of setup(), and prints what that was given.
 const ASK: &str = r#"
@@ -35,6 +39,9 @@ struct Build {
     macros: Vec<(String, Option<serde_json::Value>)>,
     arguments: Vec<String>,
     sources: Vec<String>,
+    /// Where the source is.
+    #[serde(skip)]
+    root: PathBuf,
 }
 
 /// A compiled reference.
@@ -48,13 +55,25 @@ pub struct Compiled {
     pub compiler: String,
 }
 
-/// The compiler, as a name and a version.
+/// A compiler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiler {
+    program: PathBuf,
+    /// Its name and version: `g++ 10.2.1`.
+    pub name: String,
+}
+
+/// The compiler for a version: the recipe's, downloaded and unpacked where it is missing, or the machine's.
 ///
 /// # Errors
-/// There is no g++.
-pub fn compiler() -> Result<String> {
-    let output = Command::new("g++").arg("-dumpfullversion").output().context("g++ (apt-get install g++)")?;
-    Ok(format!("g++ {}", String::from_utf8_lossy(&output.stdout).trim()))
+/// There is none, or it cannot be downloaded.
+pub fn compiler(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Compiler> {
+    let program = match recipe.toolchain(version) {
+        Some(toolchain) => toolchain::unpacked(cache, toolchain)?,
+        None => PathBuf::from("g++"),
+    };
+    let output = Command::new(&program).arg("-dumpfullversion").output().context("g++ (apt-get install g++)")?;
+    Ok(Compiler { program, name: format!("g++ {}", String::from_utf8_lossy(&output.stdout).trim()) })
 }
 
 /// Compiles a version's units, or takes what was compiled before.
@@ -62,37 +81,27 @@ pub fn compiler() -> Result<String> {
 /// # Errors
 /// There is no source, its build does not say its flags, or no unit can be compiled.
 pub fn reference(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Compiled> {
-    let compiler = compiler()?;
+    let compiler = compiler(cache, recipe, version)?;
     let folder = cache.folder("references")?;
-    let name = format!("{}-{}-{}.so", recipe.package, version.text(), compiler.replace([' ', '+'], "_"));
-    let compiled = Compiled { path: folder.join(name), version: version.clone(), compiler };
+    // what is compiled otherwise is another reference
+    let how =
+        xxh3_64(recipe.units.iter().chain(&recipe.flags).flat_map(|one| [one, "\n"]).collect::<String>().as_bytes());
+    let name =
+        format!("{}-{}-{}-{how:016x}.so", recipe.package, version.text(), compiler.name.replace([' ', '+'], "_"));
+    let compiled = Compiled { path: folder.join(name), version: version.clone(), compiler: compiler.name.clone() };
     if compiled.path.exists() {
         return Ok(compiled);
     }
-    let needs = recipe.needs(version);
-    let archive = pypi::source(cache, &recipe.package, version, needs)?;
     let work = tempfile::Builder::new().prefix(".compile-").tempdir_in(&folder)?;
-    run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(work.path()))?;
-    let root = work.path().join(format!("{}-{}", recipe.package, version.text()));
-    let python = pypi::environment(cache, needs)?;
-    let answer = work.path().join("build.json");
-    run(Command::new(&python).arg("-c").arg(ASK).arg(&root).arg(&answer))?;
-    let build: Build = serde_json::from_slice(&std::fs::read(&answer)?).context("what setup.py says")?;
-    let include =
-        Command::new(&python).args(["-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]).output()?;
-    let include = String::from_utf8_lossy(&include.stdout).trim().to_owned();
-    let units: Vec<&String> =
-        build.sources.iter().filter(|source| recipe.units.iter().any(|unit| source.ends_with(unit.as_str()))).collect();
-    let objects: Vec<Result<PathBuf>> = units
+    let build = Build::of(cache, recipe, version, work.path())?;
+    let objects: Vec<Result<PathBuf>> = build
+        .units(recipe)
         .par_iter()
         .enumerate()
         .map(|(number, unit)| {
             let object = work.path().join(format!("{number}.o"));
-            let mut command = Command::new("g++");
-            command.current_dir(&root).arg("-g1").arg("-w").args(&recipe.flags).args(&build.arguments);
-            command.args(build.include.iter().chain([&include]).map(|folder| format!("-I{folder}")));
-            command.args(build.macros.iter().filter_map(definition)).arg("-c").arg(unit).arg("-o").arg(&object);
-            run(&mut command).map(|()| object)
+            let mut command = build.command(&compiler, recipe);
+            run(command.arg("-g1").arg("-c").arg(unit).arg("-o").arg(&object)).map(|()| object)
         })
         .collect();
     let (objects, errors): (Vec<_>, Vec<_>) = objects.into_iter().partition(Result::is_ok);
@@ -100,15 +109,101 @@ pub fn reference(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Co
         tracing::warn!("{} {}: {error:#}", recipe.package, version.text());
     }
     if objects.is_empty() {
-        bail!("{} {}: none of {} units was compiled", recipe.package, version.text(), units.len());
+        bail!("{} {}: no unit was compiled", recipe.package, version.text());
     }
     let library = work.path().join("reference.so");
+    // by the machine's own, whose libraries are there; it makes no code
     let mut link = Command::new("g++");
-    link.args(["-shared", "-Wl,--unresolved-symbols=ignore-all", "-Wl,--build-id=none", "-o"]).arg(&library);
-    run(link.args(objects.into_iter().flatten()))?;
+    run(link.args(LINK).arg(&library).args(objects.into_iter().flatten()))?;
     std::fs::rename(&library, &compiled.path).with_context(|| compiled.path.display().to_string())?;
     Ok(compiled)
 }
+
+impl Build {
+    /// Unpacks a version's source in `work`, and asks its build.
+    fn of(cache: &Cache, recipe: &Recipe, version: &Version, work: &Path) -> Result<Build> {
+        let needs = recipe.needs(version);
+        let archive = pypi::source(cache, &recipe.package, version, needs)?;
+        run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(work))?;
+        let root = work.join(format!("{}-{}", recipe.package, version.text()));
+        let python = pypi::environment(cache, needs)?;
+        let answer = work.join("build.json");
+        run(Command::new(&python).arg("-c").arg(ASK).arg(&root).arg(&answer))?;
+        let mut build: Build = serde_json::from_slice(&std::fs::read(&answer)?).context("what setup.py says")?;
+        let ask = ["-c", "import sysconfig; print(sysconfig.get_paths()['include'])"];
+        let include = Command::new(&python).args(ask).output()?;
+        build.include.push(String::from_utf8_lossy(&include.stdout).trim().to_owned());
+        build.root = root;
+        Ok(build)
+    }
+
+    /// Those of the recipe.
+    fn units(&self, recipe: &Recipe) -> Vec<&String> {
+        let is_asked = |source: &&String| recipe.units.iter().any(|unit| source.ends_with(unit.as_str()));
+        self.sources.iter().filter(is_asked).collect()
+    }
+
+    /// The compiler with all flags, in the source's folder.
+    fn command(&self, compiler: &Compiler, recipe: &Recipe) -> Command {
+        let mut command = Command::new(&compiler.program);
+        command.current_dir(&self.root).arg("-w").args(&recipe.flags).args(&self.arguments);
+        command.args(self.include.iter().map(|folder| format!("-I{folder}")));
+        command.args(self.macros.iter().filter_map(definition));
+        command
+    }
+}
+
+/// The structs of a recipe in a version: what its headers say to the compiler, with the flags of its build. `machine` is the compiler's.
+///
+/// # Errors
+/// As [`reference`].
+pub fn layouts(cache: &Cache, recipe: &Recipe, version: &Version, machine: &str) -> Result<Vec<Layout>> {
+    let compiler = compiler(cache, recipe, version)?;
+    let work = tempfile::Builder::new().prefix(".layout-").tempdir_in(cache.folder("references")?)?;
+    let build = Build::of(cache, recipe, version, work.path())?;
+    let mut all = Vec::new();
+    for one in &recipe.structs {
+        let Some(header) = one.headers.iter().find(|header| build.root.join(header).exists()) else { continue };
+        // the debug information of what a variable points to is whole
+        let unit = format!("#include \"{header}\"\n{} *lcc_layout;\n", one.name);
+        let (source, object, library) =
+            (work.path().join("layout.cc"), work.path().join("layout.o"), work.path().join("layout.so"));
+        std::fs::write(&source, unit)?;
+        let mut command = build.command(&compiler, recipe);
+        let compiled = run(command.arg("-I.").arg("-g").arg("-c").arg(&source).arg("-o").arg(&object));
+        if let Err(error) = compiled {
+            tracing::warn!("{} {}: {}: {error:#}", recipe.package, version.text(), one.name);
+            continue;
+        }
+        run(Command::new("g++").args(LINK).arg(&library).arg(&object))?;
+        let bytes = std::fs::read(&library)?;
+        let image = Image::parse(&bytes).context("layout.so")?;
+        let dwarf = symbols::Dwarf::load(&image, None, &symbols::decompress).context("layout.so")?;
+        let found = symbols::layouts(&dwarf, &one.name)?.into_iter().next().context("no layout")?.layout;
+        let is_asked = |field: &&symbols::Field| one.fields.contains(&field.path);
+        let field = |field: &symbols::Field| Field {
+            path: field.path.clone(),
+            offset_bits: field.offset_bits,
+            size_bits: field.size_bits,
+        };
+        all.push(Layout {
+            ecosystem: recipe.ecosystem.clone(),
+            package: recipe.package.clone(),
+            version: version.text().to_owned(),
+            machine: machine.to_owned(),
+            configuration: recipe.configuration(),
+            name: one.name.clone(),
+            size: found.size,
+            source: "compiled".to_owned(),
+            evidence: Vec::new(),
+            fields: found.fields.iter().filter(is_asked).map(field).collect(),
+        });
+    }
+    Ok(all)
+}
+
+/// A library of what does not define all that it refers to.
+const LINK: [&str; 4] = ["-shared", "-Wl,--unresolved-symbols=ignore-all", "-Wl,--build-id=none", "-o"];
 
 /// A macro as an argument. `PyMODINIT_FUNC` is Python's own, and is not C for the compiler's command line.
 fn definition((name, value): &(String, Option<serde_json::Value>)) -> Option<String> {

@@ -59,6 +59,16 @@ impl Registry {
         Ok(found)
     }
 
+    /// The newest version of one package.
+    ///
+    /// # Errors
+    /// apt-cache failed, or the suite does not have it.
+    pub fn newest(&self, name: &str) -> Result<Package> {
+        let mut found = self.root.versions(&[name.to_owned()])?;
+        found.sort_by(|a, b| apt::compare_versions(&a.version, &b.version));
+        found.pop().with_context(|| format!("no package {name}"))
+    }
+
     /// A package's file, from the cache or downloaded; its size and hash are the registry's.
     ///
     /// # Errors

@@ -36,9 +36,54 @@ pub struct Recipe {
     /// The compiler's flags, besides those that the package's own build gives.
     #[serde(default)]
     pub flags: Vec<String>,
+    /// The structs whose fields are told.
+    #[serde(default)]
+    pub structs: Vec<Struct>,
     /// What the package's own build needs, by version; the first that fits counts.
     #[serde(default)]
     pub setup: Vec<Setup>,
+    /// The compiler that is nearest to the one of the package's own build, by version; the first that fits counts. The machine's where
+    /// none does.
+    #[serde(default)]
+    pub compilers: Vec<Toolchain>,
+}
+
+/// A struct whose fields are told: by the version's own headers, compiled with the flags of its build.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Struct {
+    /// Its name, with namespaces.
+    pub name: String,
+    /// The headers that define it, in the source; those that a version does not have are left out.
+    pub headers: Vec<String>,
+    /// Its fields; those that a version does not have are left out.
+    pub fields: Vec<String>,
+    /// A function that accesses some of them in every version: the code of each file is held against what the headers say.
+    pub seen: Option<Seen>,
+}
+
+/// Fields that a function accesses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The function, one of the targets.
+    pub function: String,
+    /// The fields.
+    pub fields: Vec<String>,
+}
+
+/// A compiler of a suite of Debian, that is unpacked and not installed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchain {
+    /// Versions below this one; all where it is missing.
+    pub below: Option<String>,
+    /// The suite: `bullseye`.
+    pub suite: String,
+    /// The packages to unpack: those that the machine's own compiler does not bring.
+    pub packages: Vec<String>,
+    /// The compiler in them.
+    pub program: String,
 }
 
 /// What the build of some versions needs.
@@ -117,8 +162,21 @@ impl Recipe {
     /// What the build of a version needs.
     #[must_use]
     pub fn needs(&self, version: &Version) -> &[String] {
-        let fits = |setup: &&Setup| setup.below.as_ref().is_none_or(|below| *version < Version::parse(below));
-        self.setup.iter().find(fits).map(|setup| &*setup.needs).unwrap_or_default()
+        let found = self.setup.iter().find(|setup| version.is_below(setup.below.as_deref()));
+        found.map(|setup| &*setup.needs).unwrap_or_default()
+    }
+
+    /// The macros that structs depend on: a part of the key of their layouts.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        let macros: Vec<&str> = self.flags.iter().filter_map(|flag| flag.strip_prefix("-D")).collect();
+        macros.join(" ")
+    }
+
+    /// The compiler of a version.
+    #[must_use]
+    pub fn toolchain(&self, version: &Version) -> Option<&Toolchain> {
+        self.compilers.iter().find(|toolchain| version.is_below(toolchain.below.as_deref()))
     }
 }
 
@@ -172,6 +230,10 @@ impl Version {
     pub fn line(&self) -> (u64, u64) {
         let number = |at: usize| self.numbers.get(at).copied().unwrap_or_default();
         (number(0), number(1))
+    }
+
+    fn is_below(&self, end: Option<&str>) -> bool {
+        end.is_none_or(|end| *self < Version::parse(end))
     }
 
     /// Whether it is one of `FIRST..LAST`, both of them in it and either of them missing, or just the one. The last's end is open:
