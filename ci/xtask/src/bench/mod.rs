@@ -8,6 +8,7 @@
 //! the running kernel ────> load      loading by a plan, libbpf alone: from the object's bytes to attached
 //! BTFHub archives ───────> check     lcc-btf check of a thousand kernels
 //! the running kernel ────> events    telling user space of an event: a log, ring buffers, a queue, perf buffers
+//! labelled wheels ───────> offsets   identification against the truth, and lines of the source; only where it is named
 //! wheels in the cache ───> lookup    offsets of a stripped library: offsetdb, readelf and sqlite3, bpftrace; identification
 //! nginx and redis ───────> tcprt     answering alone, and looked at by tcprt, bpftrace, tcplife, …
 //! kernels in qemu ───────> ranks     each way of tcprt's object, in instructions; only where it is named
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Only these parts.
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// The same.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
 }
 
 /// A part of the benchmark.
@@ -67,6 +71,8 @@ enum Part {
     Check,
     Events,
     Lookup,
+    /// Downloads and compiles all versions of a package: not unless it is named.
+    Offsets,
     Tcprt,
     /// In an emulator, for a quarter of an hour: not unless it is named.
     Ranks,
@@ -93,26 +99,33 @@ pub(crate) struct Programs {
 /// Nothing to measure on, a build or a measured program failed, or a result cannot be written.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install_missing()?;
+    let only: Vec<Part> = args.only.iter().chain(&args.parts).copied().collect();
+    if only.contains(&Part::Offsets) {
+        offsets()?;
+        if only.iter().all(|part| *part == Part::Offsets) {
+            return Ok(());
+        }
+    }
     let mut tables = Vec::new();
     let mut show = |table: table::Table| {
         println!("{}", table.terminal());
         tables.push(table);
     };
-    if args.only.is_empty() || args.only.contains(&Part::Lookup) {
+    if only.is_empty() || only.contains(&Part::Lookup) {
         for table in look_ups(args.repetitions)? {
             show(table);
         }
     }
     // the rest needs the project's objects
-    if args.only.is_empty() || args.only.iter().any(|part| *part != Part::Lookup) {
+    if only.is_empty() || only.iter().any(|part| *part != Part::Lookup) {
         let objects = objects::build()?;
-        if args.only.contains(&Part::Ranks) {
+        if only.contains(&Part::Ranks) {
             for table in ranks::tables(tcprt_object(&objects)?)? {
                 show(table);
             }
         }
-        if args.only.iter().any(|part| ![Part::Ranks, Part::Lookup].contains(part)) || args.only.is_empty() {
-            measure_here(args, &objects, show)?;
+        if only.iter().any(|part| ![Part::Ranks, Part::Lookup].contains(part)) || only.is_empty() {
+            measure_here(args, &only, &objects, show)?;
         }
     }
 
@@ -124,6 +137,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let text: Vec<String> = tables.iter().map(table::Table::markdown).collect();
         write(path, &text.join("\n"))?;
     }
+    Ok(())
+}
+
+/// How good identification is: labelled wheels are taken without their labels; and what the shipped database has verified of stripped
+/// ones is held against the lines of source that their code tells.
+fn offsets() -> Result<()> {
+    let programs = build_offsetdb()?;
+    let database = workspace::root()?.join("data/offsets.sqlite");
+    let mut command = process::command(programs.offsetdb, &workspace::root()?);
+    command.arg("--database").arg(database).args(["verify", "grpcio", "--versions", "1.20.."]);
+    process::run(command.args(["--python", "38,39,310,311,312,313,314"]))?;
     Ok(())
 }
 
@@ -144,10 +168,10 @@ fn scratch() -> Result<tempfile::TempDir> {
 }
 
 /// The parts that measure this machine.
-fn measure_here(args: &Args, objects: &[PathBuf], mut show: impl FnMut(table::Table)) -> Result<()> {
+fn measure_here(args: &Args, only: &[Part], objects: &[PathBuf], mut show: impl FnMut(table::Table)) -> Result<()> {
     let programs = build()?;
     let scratch = scratch()?;
-    let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let wants = |part: Part| only.is_empty() || only.contains(&part);
 
     let mut cached = kernels::cached_kernels()?;
     cached.retain(|kernel| args.kernel.is_empty() || args.kernel.contains(&kernel.name));
