@@ -19,7 +19,7 @@ pub struct SourceLine {
 }
 
 /// The places that a function and its cold parts pass on to others: a file's name in one argument, a number in the next (System V's ABI
-/// of x86-64; of other machines, none is read). What was inlined into it is among them.
+/// of x86-64; of other machines, none is read), as optimised code does it. What was inlined into it is among them.
 #[must_use]
 pub fn lines(image: &Image<'_>, model: &Model, function: u32) -> BTreeSet<SourceLine> {
     let mut found = BTreeSet::new();

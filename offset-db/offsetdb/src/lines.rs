@@ -75,3 +75,41 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(file: &str, line: u32) -> SourceLine {
+        SourceLine { file: file.to_owned(), line }
+    }
+
+    fn check(name: &str, lines: &[(&str, u32)], expected: Said) {
+        let begins = [(10, "first"), (50, "second"), (90, "silent")].map(|(line, name)| (line, name.to_owned()));
+        let source = Source {
+            begins: BTreeMap::from([("src/a/call.cc".to_owned(), begins.to_vec())]),
+            told: BTreeMap::from([
+                ("first".to_owned(), BTreeSet::from([line("src/a/call.cc", 20)])),
+                ("second".to_owned(), BTreeSet::from([line("src/a/call.cc", 60)])),
+            ]),
+        };
+        let lines = lines.iter().map(|(file, number)| line(file, *number)).collect();
+        assert_eq!(source.check(name, &lines), expected, "{name} {lines:?}");
+    }
+
+    #[test]
+    fn lines_are_those_of_the_function_they_are_in() {
+        check("first", &[("src/a/call.cc", 49)], Said::Agrees);
+        // where it was compiled, the path may begin otherwise
+        check("first", &[("/build/src/a/call.cc", 20)], Said::Agrees);
+        check("first", &[("call.cc", 20)], Said::Agrees);
+        // what was inlined besides is no harm
+        check("first", &[("src/a/call.cc", 20), ("src/a/call.cc", 60)], Said::Agrees);
+        check("first", &[("src/a/call.cc", 50)], Said::Differs);
+        check("first", &[("src/a/recall.cc", 20)], Said::Differs);
+        check("first", &[], Said::Differs);
+        check("silent", &[], Said::Nothing);
+        check("silent", &[("src/a/call.cc", 20)], Said::Nothing);
+        check("before", &[("src/a/call.cc", 9)], Said::Nothing);
+    }
+}
