@@ -456,17 +456,14 @@ impl Matching<'_> {
         if agree == 0 && all > 0 {
             evidence = evidence.and(Evidence::UNCALLED);
         }
-        let twins = twins(self.b, g);
         // a twin that none of the callers calls is told apart by them
         let by_callers: Vec<u32> = callers.iter().filter_map(|one| self.of(*one)).collect();
         let is_called = |twin: u32| by_callers.iter().any(|one| self.b.callers(twin).binary_search(one).is_ok());
-        let has_callers = evidence.has(Evidence::CALLS);
-        let is_as_good = |twin: &u32| {
-            let alike = similarity(self.a, f, self.b, *twin) + CLEARLY > found.similarity;
-            alike && (!has_callers || is_called(*twin))
-        };
-        if found.similarity < NEARLY_SAME && twins.iter().any(is_as_good)
-            || !twins.is_empty() && self::twins(self.a, f).is_empty()
+        let is_rival = |twin: &u32| !evidence.has(Evidence::CALLS) || is_called(*twin);
+        let rivals: Vec<u32> = twins(self.b, g).into_iter().filter(is_rival).collect();
+        let is_as_good = |twin: &u32| similarity(self.a, f, self.b, *twin) + CLEARLY > found.similarity;
+        if found.similarity < NEARLY_SAME && rivals.iter().any(is_as_good)
+            || !rivals.is_empty() && twins(self.a, f).is_empty()
         {
             evidence = evidence.and(Evidence::TWIN);
         }

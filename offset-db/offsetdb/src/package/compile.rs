@@ -170,16 +170,18 @@ pub fn layouts(cache: &Cache, recipe: &Recipe, version: &Version, machine: &str)
             (work.path().join("layout.cc"), work.path().join("layout.o"), work.path().join("layout.so"));
         std::fs::write(&source, unit)?;
         let mut command = build.command(&compiler, recipe);
-        let compiled = run(command.arg("-I.").arg("-g").arg("-c").arg(&source).arg("-o").arg(&object));
-        if let Err(error) = compiled {
-            tracing::warn!("{} {}: {}: {error:#}", recipe.package, version.text(), one.name);
-            continue;
-        }
-        run(Command::new("g++").args(LINK).arg(&library).arg(&object))?;
-        let bytes = std::fs::read(&library)?;
-        let image = Image::parse(&bytes).context("layout.so")?;
-        let dwarf = symbols::Dwarf::load(&image, None, &symbols::decompress).context("layout.so")?;
-        let found = symbols::layouts(&dwarf, &one.name)?.into_iter().next().context("no layout")?.layout;
+        // also where virtual functions are defined elsewhere
+        command.args(["-I.", "-g", "-femit-class-debug-always", "-c"]).arg(&source).arg("-o").arg(&object);
+        let compiled = run(&mut command)
+            .and_then(|()| run(Command::new("g++").args(LINK).arg(&library).arg(&object)))
+            .and_then(|()| layout_in(&library, &one.name));
+        let found = match compiled {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!("{} {}: {}: {error:#}", recipe.package, version.text(), one.name);
+                continue;
+            }
+        };
         let is_asked = |field: &&symbols::Field| one.fields.contains(&field.path);
         let field = |field: &symbols::Field| Field {
             path: field.path.clone(),
@@ -200,6 +202,13 @@ pub fn layouts(cache: &Cache, recipe: &Recipe, version: &Version, machine: &str)
         });
     }
     Ok(all)
+}
+
+fn layout_in(library: &Path, name: &str) -> Result<symbols::Layout> {
+    let bytes = std::fs::read(library)?;
+    let image = Image::parse(&bytes).context("layout.so")?;
+    let dwarf = symbols::Dwarf::load(&image, None, &symbols::decompress).context("layout.so")?;
+    Ok(symbols::layouts(&dwarf, name)?.into_iter().next().context("no layout")?.layout)
 }
 
 /// A library of what does not define all that it refers to.
