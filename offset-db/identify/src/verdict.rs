@@ -161,7 +161,7 @@ fn only_named(model: &Model, name: &str) -> Option<u32> {
 /// What the fields say that a function of a reference accesses. Measured by `offsetdb verify`.
 fn by_fields(reference: &Reference<'_>, from: u32, fields: &Fields<'_>) -> Option<Testimony> {
     const SHARED: f32 = 0.6;
-    const AHEAD: f32 = 0.2;
+    const AHEAD: f32 = 0.1;
     let alike = fields.most_alike(reference.model.fields(from))?;
     (alike.shared >= SHARED && alike.shared - alike.next >= AHEAD).then(|| Testimony {
         witness: Witness::Fields,
