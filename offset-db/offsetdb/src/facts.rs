@@ -182,11 +182,25 @@ fn facts_of(model: &Model, builds: &[(Witness, &Build)], answer: &Answer) -> Vec
             kind: if place.kind == identify::Kind::Cold { Kind::Cold } else { Kind::Entry },
             method: Method::Identified,
             confidence,
-            evidence: said.map(line).collect(),
+            evidence: best(said).into_iter().map(line).collect(),
             returns: Vec::new(),
         }
     };
     functions.into_iter().map(fact).collect()
+}
+
+/// Of each witness, what says most: builds of one kind say the same, mostly.
+fn best<'t>(said: impl Iterator<Item = &'t Testimony>) -> Vec<&'t Testimony> {
+    let mut of: BTreeMap<Witness, &Testimony> = BTreeMap::new();
+    // as lines show it, so that those can be compared
+    let worth = |one: &Testimony| (one.is_strong, one.is_fair, (one.similarity * 100.0).round() as u32);
+    for one in said {
+        let kept = of.entry(one.witness).or_insert(one);
+        if worth(one) >= worth(kept) {
+            *kept = one;
+        }
+    }
+    of.into_values().collect()
 }
 
 /// A testimony, for people.
