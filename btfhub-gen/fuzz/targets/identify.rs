@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
         witness,
         model: &one,
         labels: labels.clone(),
+        parted: labels.iter().step_by(3).map(|label| label.0.clone()).collect(),
     };
     for answer in identify(&other, &[reference(Witness::Lineage), reference(Witness::Compiled)]) {
         if let Verdict::Verified(function) = answer.verdict {
@@ -54,6 +55,8 @@ fn model(image: &Image<'_>) -> Model {
     for function in 0..count {
         assert!(model.callers(function).iter().all(|caller| *caller < count));
         let _ = model.references(function);
+        assert!(model.fields(function).is_sorted());
+        let _ = identify::lines(image, &model, function);
     }
     let _ = model.named("grpc_call_start_batch").count();
     model
