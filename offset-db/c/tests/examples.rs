@@ -137,7 +137,8 @@ impl Place {
         for library in libraries {
             gcc.arg(library).arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()));
         }
-        must(gcc.args(["-lpthread", "-ldl", "-lm"]).arg("-o").arg(&out)).map(|_| out)
+        // built with the whole workspace, the static library has the loader in it, and that libbpf
+        must(gcc.args(["-lelf", "-lz", "-lpthread", "-ldl", "-lm"]).arg("-o").arg(&out)).map(|_| out)
     }
 
     /// What both examples print.
