@@ -17,7 +17,7 @@ fn shipped() -> Store {
 
 /// What is there at least of packages: whose, which, files, versions.
 const LEAST: &[(&str, &str, u32, u32)] = &[
-    ("pypi", "grpcio", 200, 60),
+    ("pypi", "grpcio", 150, 50),
     ("pypi", "cryptography", 100, 50),
     ("debian", "libssl1.1", 2, 1),
     ("debian", "libssl3", 2, 1),
