@@ -161,6 +161,10 @@ fn own(image: &Image<'_>, function: &str) -> Option<Resolved> {
         // its code chooses the function, it is not the function
         return Some(Resolved::Unknown(format!("{function} is chosen when the program starts (IFUNC)")));
     }
+    let is_part = |name: &[u8]| name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest.starts_with(b".part."));
+    if named().next().is_some() && image.functions().any(|symbol| is_part(symbol.name)) {
+        return Some(Resolved::Unknown(format!("{function} was split, and callers go past its begin, into its part")));
+    }
     let places: BTreeSet<VirtualAddress> = named().map(|symbol| symbol.address).collect();
     let mut places = places.into_iter();
     let place = places.next()?;
@@ -174,14 +178,20 @@ fn own(image: &Image<'_>, function: &str) -> Option<Resolved> {
 }
 
 #[cfg(feature = "loader")]
+impl From<Resolved> for loader::uprobe::Resolved {
+    fn from(said: Resolved) -> Self {
+        match said {
+            Resolved::Found { offset, how } => Self::Found { offset: offset.0, how },
+            Resolved::Absent(why) => Self::Absent(why),
+            Resolved::Unknown(why) => Self::Unknown(why),
+        }
+    }
+}
+
+#[cfg(feature = "loader")]
 impl loader::uprobe::Resolver for Resolver {
     fn resolve(&self, file: &Path, function: &str) -> loader::uprobe::Resolved {
-        use loader::uprobe::Resolved as Said;
-        match Resolver::resolve(self, file, function) {
-            Ok(Resolved::Found { offset, how }) => Said::Found { offset: offset.0, how },
-            Ok(Resolved::Absent(why)) => Said::Absent(why),
-            Ok(Resolved::Unknown(why)) => Said::Unknown(why),
-            Err(error) => Said::Unknown(error.to_string()),
-        }
+        Resolver::resolve(self, file, function)
+            .map_or_else(|error| loader::uprobe::Resolved::Unknown(error.to_string()), Into::into)
     }
 }

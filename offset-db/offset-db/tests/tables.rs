@@ -49,6 +49,18 @@ fn fingerprint(path: &Path) -> Fingerprint {
 }
 
 #[test]
+fn a_function_that_was_split_is_not_told() {
+    let place = Place::new();
+    let code = "int part(int n) __asm__(\"whole.part.0\");\nint part(int n) { return n; }\nint whole(int n) { return part(n); }\n";
+    std::fs::write(place.path("split.c"), code).unwrap();
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-shared", "-fPIC", "-O1", "-o", "split.so", "split.c"]).current_dir(place.0.path());
+    assert!(gcc.status().unwrap().success());
+    let said = Resolver::without_database().resolve(&place.path("split.so"), "whole").unwrap();
+    assert!(matches!(&said, Resolved::Unknown(why) if why.starts_with("whole was split")), "{said:?}");
+}
+
+#[test]
 fn tables_tell_what_the_whole_file_tells() {
     let place = Place::new();
     let files = ["named.so", "stripped.so", "bare.so"].map(|name| place.path(name));

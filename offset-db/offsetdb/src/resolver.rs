@@ -111,13 +111,7 @@ impl Resolver {
 #[cfg(feature = "loader")]
 impl loader::uprobe::Resolver for Resolver {
     fn resolve(&self, file: &Path, function: &str) -> loader::uprobe::Resolved {
-        use loader::uprobe::Resolved as Said;
-        match Resolver::resolve(self, file, function) {
-            Ok(Resolved::Found { offset, how }) => Said::Found { offset: offset.0, how },
-            Ok(Resolved::Absent(why)) => Said::Absent(why),
-            Ok(Resolved::Unknown(why)) => Said::Unknown(why),
-            Ok(_) => Said::Unknown("unknown".to_owned()),
-            Err(error) => Said::Unknown(format!("{error:#}")),
-        }
+        Resolver::resolve(self, file, function)
+            .map_or_else(|error| loader::uprobe::Resolved::Unknown(format!("{error:#}")), Into::into)
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// A folder with a library; in a folder below, the command is run: what it writes beside is found.
 struct Place {
     folder: TempDir,
-    library: Vec<u8>,
+    elf: Vec<u8>,
 }
 
 impl Place {
@@ -21,10 +21,10 @@ impl Place {
         let mut command = Command::new("gcc");
         command.args(["-w", "-shared", "-fPIC", "-Wl,--build-id=sha1", "-o"]).arg(&path).arg(source);
         assert!(command.status().unwrap().success());
-        let library = std::fs::read(&path).unwrap();
+        let elf = std::fs::read(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         std::fs::create_dir_all(folder.path().join("a/b/c")).unwrap();
-        Place { folder, library }
+        Place { folder, elf }
     }
 
     fn inside(&self) -> PathBuf {
@@ -121,8 +121,8 @@ const OUT: [&str; 5] =
 fn names_that_lead_out_of_a_package_are_names_and_no_more() {
     let place = Place::new();
     for name in OUT {
-        place.check("x.deb", &deb(&[entry(name, b'0', &place.library)]), 0, "libx.so.1");
-        place.check("x.whl", &wheel(&[(name, &place.library)]), 0, "libx.so.1");
+        place.check("x.deb", &deb(&[entry(name, b'0', &place.elf)]), 0, "libx.so.1");
+        place.check("x.whl", &wheel(&[(name, &place.elf)]), 0, "libx.so.1");
     }
 }
 
@@ -130,12 +130,12 @@ fn names_that_lead_out_of_a_package_are_names_and_no_more() {
 fn links_in_packages_are_not_followed() {
     let place = Place::new();
     let target = place.folder.path().join("secret.so");
-    std::fs::write(&target, &place.library).unwrap();
+    std::fs::write(&target, &place.elf).unwrap();
     let link = entry("./usr/lib/libx.so.1", b'2', target.to_str().unwrap().as_bytes());
     place.check("x.deb", &deb(std::slice::from_ref(&link)), 2, "x.deb: no library in it");
     // a folder that is a link, and a file in it
     let folder = entry("./usr/lib", b'2', place.folder.path().to_str().unwrap().as_bytes());
-    let inside = entry("./usr/lib/libx.so.1", b'0', &place.library);
+    let inside = entry("./usr/lib/libx.so.1", b'0', &place.elf);
     place.check("x.deb", &deb(&[folder, inside]), 0, "usr/lib/libx.so.1");
     let device = entry("./dev/libx.so.1", b'4', &[]);
     place.check("x.deb", &deb(&[device, link]), 2, "x.deb: no library in it");
@@ -144,8 +144,8 @@ fn links_in_packages_are_not_followed() {
 #[test]
 fn a_file_that_is_twice_in_a_package_is_refused() {
     let place = Place::new();
-    let one = entry("./usr/lib/libx.so.1", b'0', &place.library);
-    let other = entry("usr/lib/libx.so.1", b'0', &place.library);
+    let one = entry("./usr/lib/libx.so.1", b'0', &place.elf);
+    let other = entry("usr/lib/libx.so.1", b'0', &place.elf);
     place.check("x.deb", &deb(&[one, other]), 2, "usr/lib/libx.so.1: it is twice in the package");
 }
 
@@ -153,7 +153,7 @@ fn a_file_that_is_twice_in_a_package_is_refused() {
 fn sizes_beyond_reason_are_refused_before_they_are_unpacked() {
     let place = Place::new();
     let claims = |size: u64| {
-        let mut one = entry("./usr/lib/libx.so.1", b'0', &place.library);
+        let mut one = entry("./usr/lib/libx.so.1", b'0', &place.elf);
         one[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
         sum(&mut one);
         deb(&[one])
@@ -169,7 +169,7 @@ fn sizes_beyond_reason_are_refused_before_they_are_unpacked() {
 #[test]
 fn packages_that_are_cut_are_errors() {
     let place = Place::new();
-    let whole = deb(&[entry("./usr/lib/libx.so.1", b'0', &place.library)]);
+    let whole = deb(&[entry("./usr/lib/libx.so.1", b'0', &place.elf)]);
     place.check("x.deb", &whole, 0, "libx.so.1");
     for length in [8, 9, 60, 68, 72, 80, 132, 600, 1700, 1800, 2300, whole.len() / 2] {
         place.check("x.deb", &whole[..length], 2, "x.deb");
@@ -179,7 +179,7 @@ fn packages_that_are_cut_are_errors() {
 #[test]
 fn names_with_control_characters_are_told_without_them() {
     let place = Place::new();
-    place.check("x.deb", &deb(&[entry("./usr/\x1b[31m/libx.so.1", b'0', &place.library)]), 0, "libx.so.1");
+    place.check("x.deb", &deb(&[entry("./usr/\x1b[31m/libx.so.1", b'0', &place.elf)]), 0, "libx.so.1");
 }
 
 /// pip as it is set up on the machine, with a folder of the test's for a registry.
@@ -205,7 +205,7 @@ fn a_wheel_of_a_registry_stays_in_the_cache() {
         let tag = "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: false\nTag: cp38-cp38-manylinux2014_x86_64\n";
         let information = format!("victim-{version}.dist-info");
         let files: [(&str, &[u8]); 4] = [
-            (name, &place.library),
+            (name, &place.elf),
             (&format!("{information}/METADATA"), metadata.as_bytes()),
             (&format!("{information}/WHEEL"), tag.as_bytes()),
             (&format!("{information}/RECORD"), b""),
