@@ -107,7 +107,10 @@ impl Model {
             words: Vec::new(),
         };
         let mut entered = vec![Entered::default(); frames.len()];
+        let mut jumps: Vec<(u32, u32)> = Vec::new();
         for one in read.into_iter().flatten() {
+            let from = model.functions.len() as u32;
+            jumps.extend(one.branches.iter().chain(&one.jumps).map(|to| (*to, from)));
             model.add(one, &mut entered);
         }
         for &(_, function) in &model.pointers {
@@ -119,6 +122,7 @@ impl Model {
             }
         }
         model.index_callers();
+        model.give_to_whole(&mut jumps);
         model.words.sort_unstable();
         model.words.dedup();
         model
@@ -149,6 +153,21 @@ impl Model {
             fields: field..self.fields.len() as u32,
             ..read.function
         });
+    }
+
+    /// What a cold part's texts tell of is the function's that alone jumps into it: `jumps` are into what, and from where.
+    fn give_to_whole(&mut self, jumps: &mut Vec<(u32, u32)>) {
+        let kind = |function: u32| self.functions[function as usize].kind;
+        jumps.retain(|(to, from)| kind(*to) == Kind::Cold && kind(*from) == Kind::Entry);
+        jumps.sort_unstable();
+        jumps.dedup();
+        for (_, function) in &mut self.words {
+            let begin = jumps.partition_point(|(to, _)| to < function);
+            let mut into = jumps[begin..].iter().take_while(|(to, _)| to == function);
+            if let (Some((_, whole)), None) = (into.next(), into.next()) {
+                *function = *whole;
+            }
+        }
     }
 
     fn index_callers(&mut self) {
@@ -239,6 +258,8 @@ struct Read {
     references: Vec<Reference>,
     /// Functions that it jumps into the begin of, if.
     branches: Vec<u32>,
+    /// What it jumps into, behind the begin.
+    jumps: Vec<u32>,
     grams: Vec<u32>,
     /// Where fields are, each once, in order.
     fields: Vec<u32>,
@@ -252,8 +273,8 @@ struct Surroundings<'i, 'd> {
     frames: &'i [Frame],
     /// Slots of data that hold functions of other files, by the hash of their name.
     imports: FxHashMap<u64, u64>,
-    /// The code that jumps through such a slot.
-    stubs: FxHashMap<u64, u64>,
+    /// The code that jumps through a slot, to a function of another file or of this one.
+    stubs: FxHashMap<u64, Reference>,
     /// Words of data that hold addresses of the file.
     pointers: Vec<(VirtualAddress, VirtualAddress)>,
     /// Where constants and texts are.
@@ -283,9 +304,8 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             let mut stubs = Stubs { found: Vec::new(), begin: section.address.0 };
             surroundings.read_code(section.data, section.address, &mut stubs);
             for (stub, slot) in stubs.found {
-                if let Some(import) = surroundings.imports.get(&slot) {
-                    surroundings.stubs.insert(stub, *import);
-                }
+                let through = surroundings.through(slot);
+                surroundings.stubs.extend(through.map(|reference| (stub, reference)));
             }
         }
         surroundings
@@ -294,12 +314,19 @@ impl<'i, 'd> Surroundings<'i, 'd> {
     fn read_code(&self, code: &[u8], address: VirtualAddress, sink: &mut impl Sink) {
         match self.image.machine() {
             Machine::Aarch64 => aarch64::read(code, address, sink),
-            _ => x86_64::read(code, address, sink),
+            _ => x86_64::read(code, address, &self.slots, sink),
         }
     }
 
     fn function_at(&self, address: u64) -> Option<u32> {
         self.frames.binary_search_by_key(&address, |frame| frame.address.0).ok().map(|at| at as u32)
+    }
+
+    /// The range of code that has an address.
+    fn holding(&self, address: u64) -> Option<u32> {
+        let at = self.frames.partition_point(|frame| frame.address.0 <= address).checked_sub(1)?;
+        let frame = &self.frames[at];
+        (address - frame.address.0 < frame.size).then_some(at as u32)
     }
 
     fn function_pointers(&self) -> Vec<(u64, u32)> {
@@ -318,6 +345,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             begin: [0; BEGIN],
             previous: 0,
             read: (Vec::new(), Vec::new(), Vec::new()),
+            jumps: Vec::new(),
             fields: Vec::new(),
             words: Vec::new(),
         };
@@ -329,6 +357,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             operations,
             begin,
             read: (references, branches, mut grams),
+            jumps,
             mut fields,
             words,
             ..
@@ -350,7 +379,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             grams: 0..0,
             fields: 0..0,
         };
-        Read { function, references, branches, grams, fields, words }
+        Read { function, references, branches, jumps, grams, fields, words }
     }
 
     /// The text at an address of constants.
@@ -369,14 +398,11 @@ impl<'i, 'd> Surroundings<'i, 'd> {
     fn reference_to(&self, target: Target, words: &mut Vec<u64>) -> Option<Reference> {
         let code = |at: VirtualAddress| match self.function_at(at.0) {
             Some(function) => Some(Reference::Call(function)),
-            None => self.stubs.get(&at.0).map(|import| Reference::Import(*import)),
+            None => self.stubs.get(&at.0).copied(),
         };
         match target {
             Target::Call(at) | Target::Jump(at) | Target::Branch(at) => code(at),
-            Target::Through(slot) => match self.imports.get(&slot.0) {
-                Some(import) => Some(Reference::Import(*import)),
-                None => self.pointer_at(slot.0).and_then(|to| self.function_at(to)).map(Reference::Call),
-            },
+            Target::Through(slot) => self.through(slot.0),
             Target::Data(at) => {
                 let mut at = at.0;
                 if let Some(import) = self.imports.get(&at) {
@@ -394,6 +420,14 @@ impl<'i, 'd> Surroundings<'i, 'd> {
                 }
                 (!self.image.is_code(VirtualAddress(at))).then_some(Reference::Data(at))
             }
+        }
+    }
+
+    /// What is called by a slot.
+    fn through(&self, slot: u64) -> Option<Reference> {
+        match self.imports.get(&slot) {
+            Some(import) => Some(Reference::Import(*import)),
+            None => self.pointer_at(slot).and_then(|to| self.function_at(to)).map(Reference::Call),
         }
     }
 
@@ -421,6 +455,7 @@ struct Reader<'s, 'i, 'd> {
     begin: [u16; BEGIN],
     previous: u16,
     read: (Vec<Reference>, Vec<u32>, Vec<u32>),
+    jumps: Vec<u32>,
     fields: Vec<u32>,
     words: Vec<u64>,
 }
@@ -462,6 +497,7 @@ impl Sink for Reader<'_, '_, '_> {
                     // a condition leads to the function's own cold part, or is a call at its end: only entered, not called
                     (Some(Reference::Call(to)), Target::Branch(_)) => branches.push(to),
                     (Some(reference), _) => references.push(reference),
+                    (None, Target::Jump(at) | Target::Branch(at)) => self.jumps.extend(self.around.holding(at.0)),
                     (None, _) => {}
                 }
             }

@@ -1,21 +1,28 @@
 //! x86-64's instructions.
 
 use crate::code::{Instruction, Sink, Target, mix, telling};
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, MemorySize, Mnemonic, OpKind, Register};
 use image::VirtualAddress;
+use std::ops::Range;
 
-/// Reads code that is loaded at `address`.
-pub(crate) fn read(code: &[u8], address: VirtualAddress, sink: &mut impl Sink) {
+/// Reads code that is loaded at `address`. What it gets from the slots of the global offset table is told as the linker has it where the
+/// slot is not needed ("Optimize GOTPCRELX Relocations", B.2 of the System V ABI, AMD64 supplement): as the address of what is there.
+pub(crate) fn read(code: &[u8], address: VirtualAddress, slots: &Range<u64>, sink: &mut impl Sink) {
     let mut decoder = Decoder::with_ip(64, code, address.0, DecoderOptions::NONE);
     let mut decoded = iced_x86::Instruction::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut decoded);
-        sink.instruction(&translate(&decoded));
+        sink.instruction(&translate(&decoded, slots));
     }
 }
 
-fn translate(from: &iced_x86::Instruction) -> Instruction {
-    let mut to = Instruction { address: from.ip(), mnemonic: from.mnemonic() as u16, ..Instruction::default() };
+fn translate(from: &iced_x86::Instruction, slots: &Range<u64>) -> Instruction {
+    let is_slot = from.is_ip_rel_memory_operand() && slots.contains(&from.ip_rel_memory_address());
+    let mnemonic = match from.code() {
+        Code::Mov_r64_rm64 if is_slot => Mnemonic::Lea,
+        _ => from.mnemonic(),
+    };
+    let mut to = Instruction { address: from.ip(), mnemonic: mnemonic as u16, ..Instruction::default() };
     to.is_padding = matches!(from.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
         || from.code() == Code::Xchg_rm16_r16
             && from.op0_register() == Register::AX
@@ -29,7 +36,8 @@ fn translate(from: &iced_x86::Instruction) -> Instruction {
     let mut exact = u64::from(to.mnemonic);
     for index in 0..from.op_count() {
         let kind = from.op_kind(index);
-        shape = mix(shape, kind_class(kind));
+        let is_through = is_slot && matches!(flow, FlowControl::IndirectCall | FlowControl::IndirectBranch);
+        shape = mix(shape, kind_class(if is_through { OpKind::NearBranch64 } else { kind }));
         match kind {
             OpKind::Register => {
                 let register = from.op_register(index) as u64;
@@ -45,9 +53,11 @@ fn translate(from: &iced_x86::Instruction) -> Instruction {
                 });
             }
             OpKind::Memory => {
-                let size = from.memory_size() as u64;
-                shape = mix(shape, size);
-                exact = mix(exact, size);
+                if !is_through {
+                    let size = if mnemonic == Mnemonic::Lea { MemorySize::Unknown } else { from.memory_size() };
+                    shape = mix(shape, size as u64);
+                    exact = mix(exact, size as u64);
+                }
                 if from.is_ip_rel_memory_operand() {
                     let at = VirtualAddress(from.ip_rel_memory_address());
                     to.target = Some(match flow {
@@ -64,7 +74,9 @@ fn translate(from: &iced_x86::Instruction) -> Instruction {
                         to.field = i32::try_from(from.memory_displacement64() as i64).ok();
                     }
                 }
-                exact = mix(exact, from.segment_prefix() as u64);
+                if !is_through {
+                    exact = mix(exact, from.segment_prefix() as u64);
+                }
             }
             _ if is_immediate(kind) => {
                 let number = from.immediate(index);

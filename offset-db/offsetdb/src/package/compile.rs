@@ -76,7 +76,8 @@ pub fn compiler(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Com
     Ok(Compiler { program, name: format!("g++ {}", String::from_utf8_lossy(&output.stdout).trim()) })
 }
 
-/// Compiles a version's units, or takes what was compiled before.
+/// Compiles a version's units, or takes what was compiled before. Where a unit cannot be compiled, the others are a reference, and the next
+/// call tries again.
 ///
 /// # Errors
 /// There is no source, its build does not say its flags, or no unit can be compiled.
@@ -88,7 +89,7 @@ pub fn reference(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Co
         xxh3_64(recipe.units.iter().chain(&recipe.flags).flat_map(|one| [one, "\n"]).collect::<String>().as_bytes());
     let name =
         format!("{}-{}-{}-{how:016x}.so", recipe.package, version.text(), compiler.name.replace([' ', '+'], "_"));
-    let compiled = Compiled { path: folder.join(name), version: version.clone(), compiler: compiler.name.clone() };
+    let mut compiled = Compiled { path: folder.join(name), version: version.clone(), compiler: compiler.name.clone() };
     if compiled.path.exists() {
         return Ok(compiled);
     }
@@ -105,6 +106,9 @@ pub fn reference(cache: &Cache, recipe: &Recipe, version: &Version) -> Result<Co
         })
         .collect();
     let (objects, errors): (Vec<_>, Vec<_>) = objects.into_iter().partition(Result::is_ok);
+    if !errors.is_empty() {
+        compiled.path.set_extension("part.so");
+    }
     for error in errors.into_iter().filter_map(Result::err) {
         tracing::warn!("{} {}: {error:#}", recipe.package, version.text());
     }
