@@ -59,3 +59,36 @@ pub(crate) fn mix(hash: u64, number: u64) -> u64 {
     mixed ^= mixed >> 32;
     mixed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aarch64, x86_64};
+
+    struct Shape(u64);
+
+    impl Sink for Shape {
+        fn instruction(&mut self, instruction: &Instruction) {
+            self.0 = mix(self.0, instruction.shape);
+        }
+    }
+
+    /// Databases have these hashes: where one changes, [`crate::SIGNATURES`] has to.
+    #[test]
+    fn hashes_of_code_stay_as_they_are() {
+        let base = VirtualAddress(0x1000);
+        let mut shape = Shape(0);
+        // push rbp; mov rbp, rsp; lea rax, [rip+16]; mov rax, [rip+0x100] of a slot; cmp dword [rdi+8], 5; jne; call; vaddps; ret
+        let code = [
+            &[0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x05, 16, 0, 0, 0, 0x48, 0x8b, 0x05, 0, 1, 0, 0][..],
+            &[0x83, 0x7f, 8, 5, 0x75, 0x10, 0xe8, 0, 1, 0, 0, 0xc5, 0xf4, 0x58, 0xc2, 0xc3],
+        ];
+        x86_64::read(&code.concat(), base, &(0x1100..0x1200), &mut shape);
+        assert_eq!((crate::SIGNATURES, shape.0), (1, 0x6ce3_ff08_e609_777d), "x86-64");
+        let mut shape = Shape(0);
+        // stp x29, x30, [sp, #-16]!; adrp x0; add x0, x0, #16; ldr w1, [x2, #8]; bl; cbz w1; ret
+        let words = [0xa9bf_7bfdu32, 0x9000_0000, 0x9100_4000, 0xb940_0841, 0x9400_0040, 0x3400_0041, 0xd65f_03c0];
+        aarch64::read(&words.map(u32::to_le_bytes).concat(), base, &mut shape);
+        assert_eq!((crate::SIGNATURES, shape.0), (1, 0x29ac_0887_612f_3113), "AArch64");
+    }
+}

@@ -23,6 +23,6 @@ mod x86_64;
 
 pub use lines::{SourceLine, lines};
 pub use matching::{Evidence, Match, Matches, match_models};
-pub use model::{Function, Kind, Model, Reference as Refers};
+pub use model::{Function, Kind, Model, Reference as Refers, SIGNATURES};
 pub use returns::{Exit, Exits, Leaves, exits};
 pub use verdict::{Answer, Reference, Testimony, Verdict, Witness, identify};

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::align::align;
-use crate::model::{Model, Reference};
+use crate::model::{DISTINCT, Model, Reference};
 use crate::similar::similarity;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -100,7 +100,7 @@ pub fn match_models(from: &Model, to: &Model) -> Matches {
     };
     for (evidence, key, shortest) in [
         (Evidence::EXACT, (|model, f| model_key(model, f, |function| function.exact)) as fn(&Model, u32) -> u64, 6),
-        (Evidence::SHAPE, |model, f| model_key(model, f, |function| function.shape), 12),
+        (Evidence::SHAPE, |model, f| model_key(model, f, |function| function.shape), DISTINCT),
         (Evidence::OPERATIONS, |model, f| model_key(model, f, |function| function.operations), 20),
     ] {
         matching.by_key(evidence, shortest, key);

@@ -62,6 +62,12 @@ pub struct Function {
     fields: Range<u32>,
 }
 
+/// Signatures of another number were made otherwise, and are not alike.
+pub const SIGNATURES: u32 = 1;
+
+/// The instructions of a function that has a signature, at least.
+pub(crate) const DISTINCT: u32 = 12;
+
 /// How many of a function's first operations are kept.
 pub(crate) const BEGIN: usize = 16;
 
@@ -219,6 +225,25 @@ impl Model {
         &self.grams[range(&self.functions[function as usize].grams)]
     }
 
+    /// A hash of a function's instructions without numbers: what a build of the same code by the same compiler has, too, wherever code and
+    /// data lie there. `None` where there are too few of them to tell it from others.
+    #[must_use]
+    pub fn signature(&self, function: u32) -> Option<u64> {
+        let function = &self.functions[function as usize];
+        (function.kind == Kind::Entry && function.instructions >= DISTINCT).then_some(function.shape)
+    }
+
+    /// The only function that has a signature.
+    pub fn of_signatures(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let mut only: FxHashMap<u64, Option<u32>> = FxHashMap::default();
+        for function in 0..self.functions.len() as u32 {
+            if let Some(signature) = self.signature(function) {
+                only.entry(signature).and_modify(|one| *one = None).or_insert(Some(function));
+            }
+        }
+        only.into_iter().filter_map(|(signature, function)| Some((signature, function?)))
+    }
+
     /// Where fields are that a function accesses, in bytes from where a register points, that is not the stack's: each once, in order.
     #[must_use]
     pub fn fields(&self, function: u32) -> &[u32] {
@@ -301,7 +326,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             slots: image.section(".got").map(range).unwrap_or_default(),
         };
         for section in image.sections().iter().filter(|section| section.name.starts_with(b".plt")) {
-            let mut stubs = Stubs { found: Vec::new(), begin: section.address.0 };
+            let mut stubs = Stubs { found: Vec::new(), begin: None };
             surroundings.read_code(section.data, section.address, &mut stubs);
             for (stub, slot) in stubs.found {
                 let through = surroundings.through(slot);
@@ -396,9 +421,10 @@ impl<'i, 'd> Surroundings<'i, 'd> {
     }
 
     fn reference_to(&self, target: Target, words: &mut Vec<u64>) -> Option<Reference> {
-        let code = |at: VirtualAddress| match self.function_at(at.0) {
-            Some(function) => Some(Reference::Call(function)),
-            None => self.stubs.get(&at.0).copied(),
+        // the first stub of a table has unwind information as a function has
+        let code = |at: VirtualAddress| match self.stubs.get(&at.0) {
+            Some(through) => Some(*through),
+            None => self.function_at(at.0).map(Reference::Call),
         };
         match target {
             Target::Call(at) | Target::Jump(at) | Target::Branch(at) => code(at),
@@ -509,23 +535,25 @@ impl Sink for Reader<'_, '_, '_> {
     }
 }
 
-/// Reads the stubs of a table of imports: each is code that ends in a jump through its slot.
+/// Reads the stubs of a table of imports: each is code that jumps through its slot.
 struct Stubs {
+    /// Where a stub begins, and its slot.
     found: Vec<(u64, u64)>,
-    begin: u64,
+    /// Where the one that is read began; `None` where the last one has ended.
+    begin: Option<u64>,
 }
 
 impl Sink for Stubs {
     fn instruction(&mut self, instruction: &Instruction) {
-        // x86-64's stubs are 16 bytes or 8, and jump in their first instructions; AArch64's load the slot, and branch at their end
-        let size = 16;
-        match instruction.target {
-            Some(Target::Through(slot)) => self.found.push((instruction.address & !(size - 1), slot.0)),
-            Some(Target::Data(slot)) => self.found.push((self.begin, slot.0)),
-            _ => {}
+        if instruction.is_padding {
+            return;
+        }
+        let begin = *self.begin.get_or_insert(instruction.address);
+        if let Some(Target::Through(slot) | Target::Data(slot)) = instruction.target {
+            self.found.push((begin, slot.0));
         }
         if instruction.ends {
-            self.begin = instruction.address + 4;
+            self.begin = None;
         }
     }
 }

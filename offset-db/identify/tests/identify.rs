@@ -1,6 +1,6 @@
 //! Functions of a stripped library by those of other builds of its source: compiled here, so that the truth is known.
 
-use identify::{Answer, Kind, Model, Reference, SourceLine, Verdict, Witness, identify, lines, match_models};
+use identify::{Answer, Evidence, Kind, Model, Reference, SourceLine, Verdict, Witness, identify, lines, match_models};
 use image::Image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -207,4 +207,51 @@ fn code_tells_lines_of_its_source() {
             assert_eq!(lines(&image, &model, function), expected, "{name} {optimisation}");
         }
     }
+}
+
+/// What functions of a library refer to, by name.
+fn refers(file: &[u8], name: &str) -> Vec<String> {
+    let image = Image::parse(file).unwrap();
+    let model = Model::of(&image);
+    let labels = labels(&image, &model);
+    let of = |at: &u32| labels.iter().find(|label| label.1 == *at).unwrap().0.clone();
+    let at = labels.iter().find(|label| label.0 == name).unwrap().1;
+    let word = |reference: &identify::Refers| match reference {
+        identify::Refers::Call(at) => format!("calls {}", of(at)),
+        identify::Refers::Address(at) => format!("address of {}", of(at)),
+        identify::Refers::Data(_) => "data".to_owned(),
+        other => format!("{other:?}"),
+    };
+    model.references(at).iter().map(word).collect()
+}
+
+#[test]
+fn what_goes_by_a_slot_is_the_same_as_what_does_not() {
+    let slots = compile_of("linked.c", &["-O2"]);
+    let direct = compile_of("linked.c", &["-O2", "-Wl,-Bsymbolic"]);
+    for file in [&slots, &direct] {
+        assert_eq!(refers(file, "both"), ["address of step", "calls times", "data", "calls step"]);
+    }
+    let (one, two) = (Image::parse(&slots).unwrap(), Image::parse(&direct).unwrap());
+    let code = |image: &Image<'_>| {
+        let both = image.functions().find(|symbol| symbol.name == b"both").unwrap();
+        image.bytes_at(both.address, both.size).unwrap().to_vec()
+    };
+    assert_ne!(code(&one).first_chunk::<12>(), code(&two).first_chunk::<12>(), "the linker spares no slot");
+    let (from, to) = (Model::of(&one), Model::of(&two));
+    let both = labels(&one, &from).into_iter().find(|label| label.0 == "both").unwrap().1;
+    let matches = match_models(&from, &to);
+    let found = matches.0.iter().find(|found| found.from == both).unwrap();
+    assert!(found.evidence.has(Evidence::EXACT), "{found:?}");
+}
+
+#[test]
+fn a_trace_in_a_cold_part_tells_of_the_function() {
+    let file = compile_of("linked.c", &["-O2"]);
+    let image = Image::parse(&file).unwrap();
+    let model = Model::of(&image);
+    let at = |name: &str| labels(&image, &model).into_iter().find(|label| label.0 == name).unwrap().1;
+    assert_eq!(model.named("traced_function").collect::<Vec<_>>(), [at("traced")]);
+    let has_text = |name: &str| model.references(at(name)).iter().any(|one| matches!(one, identify::Refers::Text(_)));
+    assert!(has_text("traced.cold") && !has_text("traced"));
 }

@@ -1,6 +1,6 @@
 //! The database as text: JSON lines, sorted, so that a change can be read in a diff; and the way back.
 
-use crate::fact::{Fact, Layout, Origin};
+use crate::fact::{Fact, Layout, Origin, Signature};
 use crate::fingerprint::hexadecimal;
 use crate::store::{self, Store};
 use crate::{Error, Fingerprint, Result, schema};
@@ -30,6 +30,7 @@ enum Line {
     Origin(Origin),
     Function(Fact),
     Layout(Layout),
+    Signature(Signature),
 }
 
 /// What a merge did.
@@ -41,9 +42,11 @@ pub struct Merged {
     pub functions: usize,
     /// Structs that were read.
     pub layouts: usize,
+    /// Functions' code that was read.
+    pub signatures: usize,
 }
 
-/// Writes all of a database: files in order of key, each with its copies, origins and functions; then structs. The same database
+/// Writes all of a database: files in order of key, each with its copies, origins and functions; then structs, and functions' code. The same database
 /// gives the same bytes.
 ///
 /// # Errors
@@ -67,7 +70,8 @@ pub fn export(store: &Store, to: &mut impl Write) -> Result<()> {
         store.origins(&file)?.into_iter().try_for_each(|origin| line(&Line::Origin(origin)))?;
         store.facts(&file)?.into_iter().try_for_each(|fact| line(&Line::Function(fact)))?;
     }
-    store.layouts()?.into_iter().try_for_each(|layout| line(&Line::Layout(layout)))
+    store.layouts()?.into_iter().try_for_each(|layout| line(&Line::Layout(layout)))?;
+    store.signatures()?.into_iter().try_for_each(|signature| line(&Line::Signature(signature)))
 }
 
 /// Adds an export to a database: all of it, or nothing where a line is wrong. What differs stays side by side; where both know a place
@@ -95,7 +99,7 @@ pub fn merge(store: &mut Store, from: &mut impl BufRead) -> Result<Merged> {
     let mut is_in_file = false;
     for (number, line) in &lines {
         is_in_file |= matches!(line, Read::File(..));
-        if !is_in_file && !matches!(line, Read::Layout(_)) {
+        if !is_in_file && !matches!(line, Read::Layout(_) | Read::Signature(_)) {
             return Err(Error::Line { line: *number, why: "no file was named before it".to_owned() });
         }
     }
@@ -120,6 +124,10 @@ pub fn merge(store: &mut Store, from: &mut impl BufRead) -> Result<Merged> {
                     store::add_layout(transaction, schema::MERGE_LAYOUT, layout)?;
                     merged.layouts += 1;
                 }
+                Read::Signature(signature) => {
+                    store::add_signature(transaction, signature)?;
+                    merged.signatures += 1;
+                }
             }
         }
         Ok(merged)
@@ -133,6 +141,7 @@ enum Read {
     Origin(Origin),
     Function(Fact),
     Layout(Layout),
+    Signature(Signature),
 }
 
 fn read(line: Line) -> std::result::Result<Read, String> {
@@ -153,6 +162,7 @@ fn read(line: Line) -> std::result::Result<Read, String> {
         Line::Origin(origin) => Read::Origin(origin),
         Line::Function(fact) => Read::Function(fact),
         Line::Layout(layout) => Read::Layout(layout),
+        Line::Signature(signature) => Read::Signature(signature),
     })
 }
 

@@ -126,6 +126,39 @@ pub struct Fact {
     pub returns: Vec<u32>,
 }
 
+/// The code of a function in a version of a package: other builds of that version have the same where the compiler is the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Signature {
+    /// Whose package it is.
+    pub ecosystem: String,
+    /// The package.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// The instruction set.
+    pub machine: String,
+    /// The function's name without parameters.
+    pub name: String,
+    /// How the code was hashed: those of another number are not alike.
+    pub scheme: u32,
+    /// The hash.
+    #[serde(with = "code")]
+    pub code: u64,
+}
+
+mod code {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(code: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{code:016x}"))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<u64, D::Error> {
+        let text = <std::borrow::Cow<'d, str>>::deserialize(from)?;
+        u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+}
+
 mod address {
     use image::VirtualAddress;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -26,7 +26,7 @@ mod tables;
 
 pub use error::{Error, Result};
 pub use exchange::{Merged, export, merge};
-pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin};
+pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin, Signature};
 pub use fingerprint::Fingerprint;
 pub use lookup::{Answer, FieldAnswer, Found, FoundField};
 pub use resolver::{Resolved, ResolvedField, Resolver};

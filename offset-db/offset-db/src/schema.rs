@@ -7,7 +7,8 @@ pub(crate) const APPLICATION: u32 = 0x6c63_634f;
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// What makes each version of the one before.
-pub(crate) const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE file (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
@@ -65,7 +66,29 @@ CREATE TABLE layout (
     fields TEXT NOT NULL,
     PRIMARY KEY (ecosystem, package, version, machine, configuration, name, source, fields)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    SIGNATURE_TABLE,
+];
+
+/// The oldest version that is read as it is: what it lacks is empty.
+pub(crate) const READ_SINCE: u32 = 1;
+
+/// What a reader of such makes for itself.
+pub(crate) const LACKING: &str = "PRAGMA temp_store = MEMORY; CREATE TEMP TABLE signature \
+    (ecosystem TEXT, package TEXT, machine TEXT, scheme INTEGER, name TEXT, code BLOB, version TEXT)";
+
+const SIGNATURE_TABLE: &str = "
+CREATE TABLE signature (
+    ecosystem TEXT NOT NULL,
+    package TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    scheme INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    code BLOB NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (ecosystem, package, machine, scheme, name, code, version)
+) STRICT, WITHOUT ROWID;
+";
 
 pub(crate) const ADD_FILE: &str = "INSERT INTO file (key, build_id, text_hash, machine, go_build_id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO NOTHING";
 pub(crate) const FILE_OF_KEY: &str = "SELECT id FROM file WHERE key = ?1";
@@ -112,6 +135,16 @@ pub(crate) const MERGE_LAYOUT: &str = "INSERT INTO layout \
     (ecosystem, package, version, machine, configuration, name, source, size, evidence, fields) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = excluded.size, evidence = excluded.evidence \
     WHERE (excluded.size, excluded.evidence) > (layout.size, layout.evidence)";
+pub(crate) const ADD_SIGNATURE: &str = "INSERT OR IGNORE INTO signature \
+    (ecosystem, package, machine, scheme, name, code, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const SIGNATURES: &str = "SELECT ecosystem, package, machine, scheme, name, code, version FROM signature \
+    ORDER BY ecosystem, package, machine, scheme, name, code, version";
+pub(crate) const SIGNATURES_OF_PACKAGE: &str = "SELECT ecosystem, package, machine, scheme, name, code, version FROM signature \
+    WHERE ecosystem = ?1 AND package = ?2 AND machine = ?3 AND scheme = ?4 ORDER BY name, code, version";
+pub(crate) const VERSIONS_OF_PACKAGE: &str =
+    "SELECT DISTINCT version FROM origin WHERE ecosystem = ?1 AND package = ?2";
+pub(crate) const FILES_OF_VERSION: &str = "SELECT DISTINCT f.id, f.key, f.build_id, f.text_hash, f.machine, f.go_build_id \
+    FROM origin o JOIN file f ON f.id = o.file WHERE o.ecosystem = ?1 AND o.package = ?2 AND o.version = ?3 ORDER BY f.key";
 pub(crate) const LAYOUTS: &str = "SELECT ecosystem, package, version, machine, configuration, name, size, source, evidence, fields \
     FROM layout ORDER BY ecosystem, package, version, machine, configuration, name, source, fields";
 pub(crate) const LAYOUTS_OF_NAME: &str = "SELECT ecosystem, package, version, machine, configuration, name, size, source, evidence, \
@@ -119,8 +152,8 @@ pub(crate) const LAYOUTS_OF_NAME: &str = "SELECT ecosystem, package, version, ma
     ORDER BY configuration, source, fields";
 /// A whole copy without what was deleted, of which the same tables give the same bytes.
 pub(crate) const COPY_INTO: &str = "VACUUM INTO ?1";
-pub(crate) const COUNTS: &str =
-    "SELECT (SELECT count(*) FROM file), (SELECT count(*) FROM function), (SELECT count(*) FROM layout)";
+pub(crate) const COUNTS: &str = "SELECT (SELECT count(*) FROM file), (SELECT count(*) FROM function), (SELECT count(*) FROM layout), \
+    (SELECT count(*) FROM signature)";
 pub(crate) const COUNTS_OF_PACKAGES: &str = "SELECT o.ecosystem, o.package, count(DISTINCT o.version), count(DISTINCT o.file), \
     (SELECT count(*) FROM function f WHERE f.file IN (SELECT p.file FROM origin p WHERE p.ecosystem = o.ecosystem AND p.package = o.package) \
     AND f.confidence = 'labelled'), \

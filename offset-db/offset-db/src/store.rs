@@ -1,11 +1,12 @@
 //! The database: one SQLite file.
 
-use crate::fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin};
+use crate::fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin, Signature};
 use crate::{Error, Fingerprint, Result, schema};
 use image::VirtualAddress;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,9 +55,12 @@ impl Store {
         });
         let (application, version) = identity?;
         store.check(application, version)?;
-        if version < schema::VERSION {
-            // what is missing of an older one is made in a writer's hands only
+        if version < schema::READ_SINCE {
             return Err(Error::Older { path: path.to_owned(), found: version, known: schema::VERSION });
+        }
+        if version < schema::VERSION {
+            // the tables that it lacks are made in a writer's hands only
+            store.connection.execute_batch(schema::LACKING).map_err(|source| store.error(source))?;
         }
         Ok(store)
     }
@@ -187,6 +191,14 @@ impl Store {
         })
     }
 
+    /// Adds the code of functions.
+    ///
+    /// # Errors
+    /// The database cannot be written; then nothing of this was.
+    pub fn add_signatures(&mut self, signatures: &[Signature]) -> Result<()> {
+        self.write(|transaction| signatures.iter().try_for_each(|signature| add_signature(transaction, signature)))
+    }
+
     /// The file of a fingerprint.
     ///
     /// # Errors
@@ -283,6 +295,38 @@ impl Store {
         )
     }
 
+    /// The code of all functions, in order of package, machine and name.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn signatures(&self) -> Result<Vec<Signature>> {
+        self.query(schema::SIGNATURES, [], signature)
+    }
+
+    /// The code of a package's functions, of all its versions, in order of name; `scheme` as [`Signature::scheme`].
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn signatures_of(&self, ecosystem: &str, package: &str, machine: &str, scheme: u32) -> Result<Vec<Signature>> {
+        self.query(schema::SIGNATURES_OF_PACKAGE, params![ecosystem, package, machine, scheme], signature)
+    }
+
+    /// The versions of a package that files are known of.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn versions(&self, ecosystem: &str, package: &str) -> Result<BTreeSet<String>> {
+        Ok(self.query(schema::VERSIONS_OF_PACKAGE, [ecosystem, package], |row| row.get(0))?.into_iter().collect())
+    }
+
+    /// The files of a version of a package, in order of key.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn files_of(&self, ecosystem: &str, package: &str, version: &str) -> Result<Vec<Known>> {
+        self.query(schema::FILES_OF_VERSION, [ecosystem, package, version], known)
+    }
+
     /// Writes a database of the same facts, whose bytes depend on the facts only, not on the order in which they came: all rows are
     /// put in anew as an export has them. `path` must not exist.
     ///
@@ -306,8 +350,8 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn statistics(&self) -> Result<Statistics> {
-        let (files, functions, layouts) = self
-            .query(schema::COUNTS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        let (files, functions, layouts, signatures) = self
+            .query(schema::COUNTS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .pop()
             .unwrap_or_default();
         let packages = self.query(schema::COUNTS_OF_PACKAGES, [], |row| {
@@ -321,7 +365,7 @@ impl Store {
                 probable: row.get(6)?,
             })
         })?;
-        Ok(Statistics { files, functions, layouts, packages })
+        Ok(Statistics { files, functions, layouts, signatures, packages })
     }
 
     fn query<T, P: rusqlite::Params>(
@@ -345,6 +389,8 @@ pub struct Statistics {
     pub functions: u32,
     /// Structs.
     pub layouts: u32,
+    /// Functions' code, by version.
+    pub signatures: u32,
     /// By package, in order.
     pub packages: Vec<PackageStatistics>,
 }
@@ -423,6 +469,24 @@ pub(crate) fn add_layout(transaction: &Transaction<'_>, how: &str, layout: &Layo
         json(&layout.fields)?,
     ];
     statement.execute(values).map(drop)
+}
+
+pub(crate) fn add_signature(transaction: &Transaction<'_>, signature: &Signature) -> rusqlite::Result<()> {
+    let Signature { ecosystem, package, version, machine, name, scheme, code } = signature;
+    let mut statement = transaction.prepare_cached(schema::ADD_SIGNATURE)?;
+    statement.execute(params![ecosystem, package, machine, scheme, name, code.to_be_bytes(), version]).map(drop)
+}
+
+fn signature(row: &Row<'_>) -> rusqlite::Result<Signature> {
+    Ok(Signature {
+        ecosystem: row.get(0)?,
+        package: row.get(1)?,
+        machine: row.get(2)?,
+        scheme: row.get(3)?,
+        name: row.get(4)?,
+        code: u64::from_be_bytes(row.get(5)?),
+        version: row.get(6)?,
+    })
 }
 
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {

@@ -1,13 +1,13 @@
 //! Exports and merges of any databases: nothing is lost, and the order makes no difference.
 
 use image::VirtualAddress;
-use offset_db::{Confidence, Fact, Field, Fingerprint, Kind, Layout, Method, Origin, Store, export, merge};
+use offset_db::{Confidence, Fact, Field, Fingerprint, Kind, Layout, Method, Origin, Signature, Store, export, merge};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeSet;
 
 /// What a database is filled with: few values of each, so that many meet.
-type Filling = (Vec<(Fingerprint, Vec<Origin>, Vec<Fact>)>, Vec<Layout>);
+type Filling = (Vec<(Fingerprint, Vec<Origin>, Vec<Fact>)>, Vec<Layout>, Vec<Signature>);
 
 fn fingerprint() -> impl Strategy<Value = Fingerprint> {
     (0..3u8, any::<bool>(), 0..2u64).prop_map(|(number, has_build_id, copy)| Fingerprint {
@@ -80,17 +80,36 @@ fn layout() -> impl Strategy<Value = Layout> {
     )
 }
 
-fn filling() -> impl Strategy<Value = Filling> {
-    let files = (fingerprint(), prop::collection::vec(origin(), 0..3), prop::collection::vec(fact(), 0..6));
-    (prop::collection::vec(files, 0..5), prop::collection::vec(layout(), 0..4))
+fn signature() -> impl Strategy<Value = Signature> {
+    (select(vec!["1.60.1", "1.9"]), select(vec!["f", "g"]), select(vec![0, u64::MAX])).prop_map(
+        |(version, name, code)| Signature {
+            ecosystem: "pypi".to_owned(),
+            package: "grpcio".to_owned(),
+            version: version.to_owned(),
+            machine: "x86_64".to_owned(),
+            name: name.to_owned(),
+            scheme: 1,
+            code,
+        },
+    )
 }
 
-fn filled((files, layouts): &Filling) -> Store {
+fn filling() -> impl Strategy<Value = Filling> {
+    let files = (fingerprint(), prop::collection::vec(origin(), 0..3), prop::collection::vec(fact(), 0..6));
+    (
+        prop::collection::vec(files, 0..5),
+        prop::collection::vec(layout(), 0..4),
+        prop::collection::vec(signature(), 0..4),
+    )
+}
+
+fn filled((files, layouts, signatures): &Filling) -> Store {
     let mut store = Store::in_memory().unwrap();
     for (fingerprint, origins, facts) in files {
         store.add(fingerprint, origins, facts).unwrap();
     }
     store.add_layouts(layouts).unwrap();
+    store.add_signatures(signatures).unwrap();
     store
 }
 
@@ -127,6 +146,7 @@ fn places(text: &str) -> BTreeSet<String> {
             .or_else(|| of("origin", &["version", "tag"]));
         places.extend(here.map(|place| format!("{file} {place}")));
         places.extend(of("layout", &["configuration", "fields"]));
+        places.extend(of("signature", &["version", "name", "code"]));
     }
     places
 }
@@ -162,7 +182,7 @@ proptest! {
         let [one, other] = &facts[..] else { return Ok(()) };
         let other = Fact { name: one.name.clone(), address: one.address, method: one.method, ..other.clone() };
         let file = Fingerprint { build_id: Some(vec![1]), text: 1, file: 0, size: 0, machine: String::new(), go_build_id: None };
-        let texts = [one, &other].map(|fact| text_of(&filled(&(vec![(file.clone(), Vec::new(), vec![fact.clone()])], Vec::new()))));
+        let texts = [one, &other].map(|fact| text_of(&filled(&(vec![(file.clone(), Vec::new(), vec![fact.clone()])], Vec::new(), Vec::new()))));
         let mut store = Store::in_memory().unwrap();
         for text in &texts {
             merge(&mut store, &mut text.as_bytes()).unwrap();

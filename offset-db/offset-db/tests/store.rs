@@ -1,7 +1,9 @@
 //! The database as its users meet it: what goes in comes out, as rows and as text; and what is wrong is said.
 
 use image::VirtualAddress;
-use offset_db::{Confidence, Fact, Field, Fingerprint, Kind, Layout, Merged, Method, Origin, Store, export, merge};
+use offset_db::{
+    Confidence, Fact, Field, Fingerprint, Kind, Layout, Merged, Method, Origin, Signature, Store, export, merge,
+};
 use std::path::Path;
 
 fn fingerprint(number: u8) -> Fingerprint {
@@ -62,7 +64,20 @@ fn filled(path: &Path) -> Store {
     store.add(&fingerprint(1), &[origin("1.38.0", "cp38"), origin("1.38.1", "cp38")], &facts).unwrap();
     store.add(&fingerprint(2), &[], &[]).unwrap();
     store.add_layouts(&[layout()]).unwrap();
+    store.add_signatures(&[signature("1.38.0"), signature("1.38.1")]).unwrap();
     store
+}
+
+fn signature(version: &str) -> Signature {
+    Signature {
+        ecosystem: "pypi".to_owned(),
+        package: "grpcio".to_owned(),
+        version: version.to_owned(),
+        machine: "x86_64".to_owned(),
+        name: "SSL_read".to_owned(),
+        scheme: 1,
+        code: u64::MAX - 1,
+    }
 }
 
 fn text_of(store: &Store) -> String {
@@ -84,6 +99,7 @@ fn the_bytes_of_a_sorted_copy_depend_on_the_facts_only() {
     let first = filled(&folder.path().join("first.sqlite"));
     // the same, in another order, with a fact that is told twice and one that was taken back
     let mut other = Store::create(&folder.path().join("other.sqlite")).unwrap();
+    other.add_signatures(&[signature("1.38.1"), signature("1.38.0"), signature("1.38.1")]).unwrap();
     other.add_layouts(&[layout()]).unwrap();
     other.add(&fingerprint(2), &[], &[fact("gone", 0x40, Method::Identified)]).unwrap();
     other.remove(&fingerprint(2), Method::Identified).unwrap();
@@ -110,8 +126,36 @@ fn what_goes_in_comes_out() {
     let other_code = Fingerprint { text: 8, ..fingerprint(1) };
     assert!(store.known(&other_code).unwrap().is_none(), "a build-id alone is not enough");
     let statistics = store.statistics().unwrap();
-    assert_eq!((statistics.files, statistics.functions, statistics.layouts), (2, 2, 1));
+    assert_eq!((statistics.files, statistics.functions, statistics.layouts, statistics.signatures), (2, 2, 1, 2));
+    let signatures = |package, scheme| store.signatures_of("pypi", package, "x86_64", scheme).unwrap();
+    assert_eq!(signatures("grpcio", 1), [signature("1.38.0"), signature("1.38.1")]);
+    assert!(signatures("grpcio", 2).is_empty() && signatures("cryptography", 1).is_empty());
+    assert_eq!(store.files_of("pypi", "grpcio", "1.38.1").unwrap(), [file]);
+    assert!(store.files_of("pypi", "grpcio", "1.38.2").unwrap().is_empty());
     assert_eq!((statistics.packages[0].versions, statistics.packages[0].labelled), (2, 1));
+}
+
+/// A database as the first schema had it: it is read as it is, and has the rest once it is written.
+#[test]
+fn an_older_database_is_read_and_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("offsets.sqlite");
+    let text = text_of(&filled(&path));
+    let without: String =
+        text.lines().filter(|line| !line.contains("signature")).map(|line| format!("{line}\n")).collect();
+    let first = "DROP TABLE signature; PRAGMA user_version = 1";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(first).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(text_of(&store), without);
+    assert_eq!(store.statistics().unwrap().signatures, 0);
+    drop(store);
+    assert_eq!(std::fs::read(&path).unwrap(), before, "who reads writes nothing");
+    let mut store = Store::create(&path).unwrap();
+    assert_eq!(text_of(&store), without);
+    store.add_signatures(&[signature("1.38.0"), signature("1.38.1")]).unwrap();
+    drop(store);
+    assert_eq!(text_of(&Store::open(&path).unwrap()), text);
 }
 
 #[test]
@@ -120,7 +164,7 @@ fn an_export_is_sorted_and_gives_the_same_database() {
     let text = text_of(&filled(&folder.path().join("one")));
     let mut other = Store::create(&folder.path().join("other")).unwrap();
     let merged = merge(&mut other, &mut text.as_bytes()).unwrap();
-    assert_eq!(merged, Merged { files: 2, functions: 2, layouts: 1 });
+    assert_eq!(merged, Merged { files: 2, functions: 2, layouts: 1, signatures: 2 });
     assert_eq!(text_of(&other), text);
     // once more changes nothing
     merge(&mut other, &mut text.as_bytes()).unwrap();

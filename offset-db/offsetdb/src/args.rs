@@ -138,6 +138,19 @@ pub struct Identify {
     /// The version's own source, compiled by somebody: its names are those of the file; repeatable
     #[arg(long, value_name = "FILE")]
     pub compiled: Vec<PathBuf>,
+    /// Builds of this package of PyPI, of the version that the file is most like by what the database has: downloaded, and compiled from
+    /// source
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// That version of the package
+    #[arg(long = "package-version", value_name = "VERSION", requires = "package")]
+    pub package_version: Option<String>,
+    /// Do not compile the package's source
+    #[arg(long, requires = "package")]
+    pub no_compile: bool,
+    /// Where downloads and compiled references are kept [default: ~/.cache/lcc/offsets]
+    #[arg(long, value_name = "FOLDER", requires = "package")]
+    pub cache: Option<PathBuf>,
     /// Only these functions; repeatable
     #[arg(long = "function", value_name = "NAME")]
     pub functions: Vec<String>,

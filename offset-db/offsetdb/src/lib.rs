@@ -16,5 +16,6 @@ pub mod owner;
 pub mod package;
 pub mod process;
 pub mod pull;
+pub mod relatives;
 pub mod resolver;
 pub mod verify;

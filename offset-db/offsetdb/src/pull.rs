@@ -7,6 +7,7 @@ use crate::package::cache::Cache;
 use crate::package::compile;
 use crate::package::pypi;
 use crate::package::recipe::{Recipe, Seen, Version};
+use crate::relatives;
 use anyhow::{Context, Result};
 use identify::{Model, Witness};
 use image::Image;
@@ -177,7 +178,7 @@ fn earlier(store: &Store, what: &Pull<'_>) -> Result<VecDeque<Build>> {
 }
 
 /// A build, for people.
-fn title(recipe: &Recipe, version: &Version, origin: &Origin) -> String {
+pub(crate) fn title(recipe: &Recipe, version: &Version, origin: &Origin) -> String {
     format!("{} {} {}", recipe.package, version.text(), origin.tag)
 }
 
@@ -210,6 +211,7 @@ fn one(
     let known = store.known(&fingerprint)?;
     let had = known.map(|file| store.facts(&file)).transpose()?.unwrap_or_default();
     if is_complete(&had, targets) {
+        store.add_signatures(&relatives::signatures(what.recipe, version, &model, image.machine(), &had))?;
         store.add(&fingerprint, &[origin], &[])?;
         let outcome = outcome(version, name, &had, targets, true);
         return Ok((outcome, Build::new(title, model, &had)));
@@ -233,6 +235,7 @@ fn one(
         facts.extend(facts::identified(&model, &builds, &open).0);
         store.remove(&fingerprint, Method::Identified)?;
     }
+    store.add_signatures(&relatives::signatures(what.recipe, version, &model, image.machine(), &facts))?;
     store.add(&fingerprint, &[origin], &facts)?;
     Ok((outcome(version, name, &facts, targets, false), Build::new(title, model, &facts)))
 }
@@ -250,7 +253,7 @@ pub fn compiled_build(compiled: &compile::Compiled, recipe: &Recipe) -> Result<B
 }
 
 /// A wheel's name is package-version(-build)?-python-abi-platform.whl (PEP 427).
-fn origin(recipe: &Recipe, wheel: &str, path: &str) -> Origin {
+pub(crate) fn origin(recipe: &Recipe, wheel: &str, path: &str) -> Origin {
     let parts: Vec<&str> = wheel.trim_end_matches(".whl").split('-').collect();
     let part = |back: usize| parts.len().checked_sub(back).and_then(|at| parts.get(at)).copied().unwrap_or_default();
     Origin {

@@ -1,7 +1,7 @@
 //! Python's gRPC, which is stripped: the newest version whose functions the database tells for this Python.
 
 use crate::frames::{Side, side};
-use crate::probes::{Seen, Talker, Wanted, object, watch};
+use crate::probes::{Field, Seen, Talker, Wanted, object, watch};
 use image::Image;
 use lcc_tests::{project, skip};
 use offset_db::{Confidence, Fact, Fingerprint, Origin, ResolvedField, Resolver, Store};
@@ -20,6 +20,7 @@ const WRITE: &str = "SSL_write";
 
 /// A Python that has gRPC, and its library.
 struct Installed {
+    version: String,
     python: PathBuf,
     library: PathBuf,
 }
@@ -74,7 +75,7 @@ fn installed(database: &Path) -> Option<Installed> {
     let image = Image::parse(&bytes).unwrap();
     let known = Store::open(database).unwrap().known(&Fingerprint::of(&image)).unwrap();
     assert!(known.is_some(), "{}: not the file of the wheel", library.display());
-    Some(Installed { python, library })
+    Some(Installed { version: version.clone(), python, library })
 }
 
 /// The database that is shipped.
@@ -144,7 +145,10 @@ fn root_grpc_streams_are_told_by_their_field() {
     let ResolvedField::Found { offset_bits, size_bits: 32, .. } = found else { return skip(&format!("{found:?}")) };
     let script = project().join("tests/tests/fixtures/grpc_echo.py");
     let mut talker = Talker::start(Command::new(&installed.python).arg(script));
-    let wanted = Wanted { field: Some((CLOSED, offset_bits / 8)), ..Wanted::default() };
+    // from 1.60 on it returns a class: its first argument is where to put that
+    let is_third = Version::parse(&installed.version) >= Version::parse("1.60.0");
+    let field = Field { function: CLOSED, offset: offset_bits / 8, is_third };
+    let wanted = Wanted { field: Some(field), ..Wanted::default() };
     let process = talker.process;
     let seen = watch(&object, resolver, process, &installed.library, &wanted, || talker.tell("unary 20"));
     let mut times: BTreeMap<u64, u64> = BTreeMap::new();

@@ -38,8 +38,17 @@ pub(crate) struct Wanted<'w> {
     pub(crate) write: Vec<&'w str>,
     /// What is returned there.
     pub(crate) result: Vec<&'w str>,
-    /// Where the second argument points to a struct, and the bytes from its begin to a field of four bytes: told as a result.
-    pub(crate) field: Option<(&'w str, u64)>,
+    /// A field of what an argument points to: told as a result.
+    pub(crate) field: Option<Field<'w>>,
+}
+
+/// A field of four bytes of a struct that an argument points to.
+pub(crate) struct Field<'w> {
+    pub(crate) function: &'w str,
+    /// Bytes from the struct's begin.
+    pub(crate) offset: u64,
+    /// It is the third argument that points to the struct; else, the second.
+    pub(crate) is_third: bool,
 }
 
 /// What was seen.
@@ -65,8 +74,9 @@ pub(crate) fn watch(
     let mut options = Options::default();
     options.pid = Some(process);
     options.resolver = Some(Arc::new(resolver));
-    let field: Vec<&str> = wanted.field.iter().map(|(function, _)| *function).collect();
-    options.config = wanted.field.map(|(_, offset)| offset.to_ne_bytes().to_vec()).unwrap_or_default();
+    let field: Vec<&str> = wanted.field.iter().map(|field| field.function).collect();
+    let config = |field: &Field<'_>| [field.offset, u64::from(field.is_third)].map(u64::to_ne_bytes).concat();
+    options.config = wanted.field.as_ref().map(config).unwrap_or_default();
     let kinds =
         [("count", &wanted.count, 8), ("write", &wanted.write, 2), ("result", &wanted.result, 8), ("field", &field, 1)];
     for (kind, functions, most) in kinds {

@@ -79,7 +79,8 @@ pub(super) fn merge(database: &Path, what: &Merge) -> Result<ExitCode> {
         let name = || path.display().to_string();
         let file = File::open(path).with_context(name)?;
         let merged = offset_db::merge(&mut store, &mut BufReader::new(file)).with_context(name)?;
-        eprintln!("{}: {} files, {} facts, {} structs", name(), merged.files, merged.functions, merged.layouts);
+        let offset_db::Merged { files, functions, layouts, signatures } = merged;
+        eprintln!("{}: {files} files, {functions} facts, {layouts} structs, {signatures} signatures", name());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,10 @@
 use crate::args::Identify;
 use crate::facts::{self, Build};
 use crate::input;
-use ::identify::{Model, Witness};
+use crate::package::cache::Cache;
+use crate::package::recipe::{Recipe, Version};
+use crate::relatives;
+use ::identify::{Model, SIGNATURES, Witness};
 use anyhow::{Context, Result, bail};
 use image::Image;
 use offset_db::{Confidence, Fact, Fingerprint, Method, Store};
@@ -17,8 +20,8 @@ use std::process::ExitCode;
 /// # Errors
 /// A file cannot be read; the database cannot be written.
 pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> {
-    if what.reference.is_empty() && what.compiled.is_empty() {
-        bail!("by which builds? name them with --reference or --compiled");
+    if what.reference.is_empty() && what.compiled.is_empty() && what.package.is_none() {
+        bail!("by which builds? name them with --reference, --compiled or --package");
     }
     let inputs = input::open(&what.file, "")?;
     let [input] = &*inputs else { bail!("{}: {} libraries are in it", what.file.display(), inputs.len()) };
@@ -33,8 +36,17 @@ pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> 
             builds.extend(facts::builds(path)?.into_iter().map(|build| (witness, build)));
         }
     }
+    let (mut like, mut wanted): (_, BTreeSet<String>) = (String::new(), what.functions.iter().cloned().collect());
+    if let Some(package) = &what.package {
+        let recipe = Recipe::of(package, None)?;
+        let (more, said) = of_package(database, &recipe, what, &model, &image).with_context(|| input.name.clone())?;
+        builds.extend(more);
+        like = said;
+        if wanted.is_empty() {
+            wanted.extend(recipe.targets);
+        }
+    }
     let builds: Vec<(Witness, &Build)> = builds.iter().map(|(witness, build)| (*witness, build)).collect();
-    let wanted: BTreeSet<String> = what.functions.iter().cloned().collect();
     let (facts, _) = facts::identified(&model, &builds, &wanted);
     if let Some(path) = database {
         let mut store = Store::create(path)?;
@@ -47,10 +59,44 @@ pub(super) fn run(database: Option<&Path>, what: &Identify) -> Result<ExitCode> 
         serde_json::to_writer_pretty(&mut out, &facts).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", text(&image, &facts))?;
+        write!(out, "{like}{}", text(&image, &facts))?;
     }
     let is_one = facts.iter().any(|fact| fact.confidence >= Confidence::Verified);
     Ok(if is_one { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The builds of a package's version that a file is most like, and which that is, in words.
+fn of_package(
+    database: Option<&Path>,
+    recipe: &Recipe,
+    what: &Identify,
+    model: &Model,
+    image: &Image<'_>,
+) -> Result<(Vec<(Witness, Build)>, String)> {
+    let package = &*recipe.package;
+    if recipe.ecosystem != "pypi" {
+        bail!("{package} is a package of {}; those of PyPI can be asked for", recipe.ecosystem);
+    }
+    let store = Store::open(&super::found(database)?)?;
+    let signatures = store.signatures_of(&recipe.ecosystem, package, &image.machine().name(), SIGNATURES)?;
+    let alike = relatives::alike(model, &signatures);
+    let texts = relatives::told(image, &store.versions(&recipe.ecosystem, package)?);
+    let mut texts = texts.iter();
+    let (version, why) = match (&what.package_version, texts.next(), texts.next(), alike.first()) {
+        (Some(version), ..) => (version, "as asked".to_owned()),
+        (None, Some(version), None, _) => (version, "a text in the file is this version".to_owned()),
+        (None, _, _, Some(best)) => {
+            let others = alike.iter().filter(|one| one.functions == best.functions).count() - 1;
+            let others = if others > 0 { format!(", as {others} other versions have") } else { String::new() };
+            (&best.version, format!("{} of its functions are in the file{others}", best.functions))
+        }
+        _ => bail!("neither a text in it nor a function tells which version of {package} it is: --package-version"),
+    };
+    let like = format!("{package} {version}: {why}\n");
+    let cache = Cache::at(what.cache.as_deref())?;
+    let own = Fingerprint::of(image);
+    let builds = relatives::builds(&store, recipe, &Version::parse(version), &own, &cache, !what.no_compile)?;
+    Ok((builds, like))
 }
 
 fn text(image: &Image<'_>, facts: &[Fact]) -> String {

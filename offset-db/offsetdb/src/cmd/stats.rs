@@ -31,8 +31,8 @@ pub(super) fn run(database: &Path, json: bool) -> Result<ExitCode> {
     let each = size / u64::from(statistics.files.max(1));
     writeln!(
         out,
-        "{} files, {} facts, {} structs; {size} bytes, {each} a file",
-        statistics.files, statistics.functions, statistics.layouts
+        "{} files, {} facts, {} structs, {} signatures; {size} bytes, {each} a file",
+        statistics.files, statistics.functions, statistics.layouts, statistics.signatures
     )?;
     Ok(ExitCode::SUCCESS)
 }

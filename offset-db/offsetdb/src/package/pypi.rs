@@ -203,7 +203,7 @@ fn asked(
 }
 
 /// `311` is 3.11.
-fn minor(python: u32) -> u32 {
+pub fn minor(python: u32) -> u32 {
     let text = python.to_string();
     text.get(1..).and_then(|minor| minor.parse().ok()).unwrap_or_default()
 }

@@ -133,6 +133,14 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The recipe that is built in of a package that has stripped files of this name, to be told from other builds: `cygrpc.so`.
+    #[must_use]
+    pub fn of_module(path: &str) -> Option<Recipe> {
+        let recipes = BUILT_IN.iter().filter_map(|(_, text)| serde_json::from_str::<Recipe>(text).ok());
+        let mut stripped = recipes.filter(|recipe| !recipe.units.is_empty());
+        stripped.find(|recipe| recipe.modules.iter().any(|module| is_module(module, path)))
+    }
+
     /// Opens the package's file that the recipe is of: one, or all that are named alike.
     ///
     /// # Errors
@@ -147,11 +155,7 @@ impl Recipe {
                     continue;
                 }
             };
-            let is_it = |input: &Input| {
-                let name = input.path.rsplit('/').next().unwrap_or_default();
-                name.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            };
-            let found: Vec<Input> = inputs.into_iter().filter(is_it).collect();
+            let found: Vec<Input> = inputs.into_iter().filter(|input| is_module(module, &input.path)).collect();
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -178,6 +182,12 @@ impl Recipe {
     pub fn toolchain(&self, version: &Version) -> Option<&Toolchain> {
         self.compilers.iter().find(|toolchain| version.is_below(toolchain.below.as_deref()))
     }
+}
+
+/// Whether a file is that module: `cygrpc.cpython-311-x86_64-linux-gnu.so` is `cygrpc`.
+fn is_module(module: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Whether a package's name or version may become an argument and the name of a file: letters, digits and `.+!_-`, no dash or dot first.

@@ -59,6 +59,11 @@ pub(super) fn advice(
             format!("offsetdb -d {OWN} pull {} {}{versions}{python}", owner.ecosystem, owner.package),
             "take what can be known of its package into a database, and look it up there:",
         );
+    } else if let Some(recipe) = Recipe::of_module(subject.name).filter(|_| has_database) {
+        say(
+            format!("offsetdb identify {name} --package {}", recipe.package),
+            "tell its functions by builds of the version that it is most like:",
+        );
     } else {
         say(
             format!("offsetdb -d {OWN} identify {name} --reference LABELLED"),
@@ -104,6 +109,14 @@ mod tests {
         assert_eq!(python("/a/cygrpc.cpython-311-x86_64-linux-gnu.so"), Some("311"));
         assert_eq!(python("_rust.abi3.so"), None);
         assert_eq!(python("a.cpython-x.so"), None);
+    }
+
+    #[test]
+    fn packages_of_modules() {
+        let package = |name: &str| Recipe::of_module(name).map(|recipe| recipe.package);
+        assert_eq!(package("a.whl!grpc/_cython/cygrpc.cpython-311-x86_64-linux-gnu.so").as_deref(), Some("grpcio"));
+        assert_eq!(package("/usr/lib/libssl.so.3"), None, "it has names");
+        assert_eq!(package("cygrpcs.so"), None);
     }
 
     #[test]
