@@ -159,6 +159,27 @@ mod code {
     }
 }
 
+impl Fact {
+    /// The name without parameters; of a part that was split off, with what the compiler added to it: `f.part.0`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let name = self.qualified.as_deref().unwrap_or(&self.name);
+        match self.name.find(PART) {
+            Some(at) if self.kind == Kind::Part && !name.contains(PART) => format!("{name}{}", &self.name[at..]),
+            _ => name.to_owned(),
+        }
+    }
+}
+
+/// What the compiler puts behind a function's name for the part that it splits off.
+pub(crate) const PART: &str = ".part.";
+
+/// The function that a name of a part is of.
+#[must_use]
+pub fn whole(name: &str) -> Option<&str> {
+    name.split_once(PART).map(|(whole, _)| whole)
+}
+
 mod address {
     use image::VirtualAddress;
     use serde::{Deserialize, Deserializer, Serializer};

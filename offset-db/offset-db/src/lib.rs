@@ -26,9 +26,9 @@ mod tables;
 
 pub use error::{Error, Result};
 pub use exchange::{Merged, export, merge};
-pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin, Signature};
+pub use fact::{Confidence, Fact, Field, Kind, Layout, Method, Origin, Signature, whole};
 pub use fingerprint::Fingerprint;
-pub use lookup::{Answer, FieldAnswer, Found, FoundField};
+pub use lookup::{Answer, Doubt, FieldAnswer, Found, FoundField};
 pub use resolver::{Resolved, ResolvedField, Resolver};
 pub use store::{Known, PackageStatistics, Statistics, Store};
 pub use tables::Tables;

@@ -1,9 +1,10 @@
 //! What a file's function is, by the database.
 
-use crate::fact::{Confidence, Fact, Field, Kind, Layout, Origin};
+use crate::fact::{Confidence, Fact, Field, Kind, Layout, Origin, whole};
 use crate::store::{Known, Store};
 use crate::{Fingerprint, Result};
 use image::{FileOffset, Image};
+use std::collections::BTreeSet;
 
 /// What a look-up finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl Store {
         Ok(FieldAnswer::Absent)
     }
 
-    /// Looks a function of a file up, by its linkage name or its name without parameters.
+    /// Looks a function of a file up, by its linkage name or its name without parameters; a part that the compiler split off by
+    /// [`Fact::title`].
     ///
     /// # Errors
     /// The database cannot be read.
@@ -98,44 +100,65 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn look_up_in(&self, file: &Known, image: &Image<'_>, name: &str) -> Result<Answer> {
-        Ok(decide(self.facts_of(file, name)?, name, |fact| image.file_offset(fact.address)))
+        Ok(match self.best_fact(file, name)? {
+            Ok(Some(fact)) => match image.file_offset(fact.address) {
+                Some(offset) => Answer::Found(Box::new(Found { offset, fact })),
+                None => Answer::Unknown(format!("{name}: its address is in no segment of the file"), vec![fact]),
+            },
+            Ok(None) => Answer::Absent,
+            Err(Doubt { why, facts }) => Answer::Unknown(format!("{name}: {why}"), facts),
+        })
+    }
+
+    /// What is known for sure of a name in a file, by itself: addresses, for offsets are by a file's segments. `None`: there is no such
+    /// function.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn best_fact(&self, file: &Known, name: &str) -> Result<std::result::Result<Option<Fact>, Doubt>> {
+        let mut facts = self.facts_of(file, name)?;
+        if let Some(whole) = whole(name).filter(|_| facts.is_empty()) {
+            facts = self.facts_of(file, whole)?.into_iter().filter(|fact| fact.title() == name).collect();
+        }
+        Ok(decide(facts, name))
     }
 }
 
+/// Why nothing is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// In words.
+    pub why: String,
+    /// The facts that there are.
+    pub facts: Vec<Fact>,
+}
+
 /// The best fact of a name, if no other as good says otherwise.
-fn decide(mut facts: Vec<Fact>, name: &str, offset: impl Fn(&Fact) -> Option<FileOffset>) -> Answer {
-    if facts.is_empty() {
-        return Answer::Absent;
-    }
-    let is_place = |fact: &Fact| matches!(fact.kind, Kind::Entry | Kind::Clone);
-    let Some(best) = facts.iter().filter(|fact| is_place(fact)).map(|fact| fact.confidence).max() else {
-        let why = match facts[0].kind {
-            Kind::Ifunc => "it is chosen when the program starts (IFUNC)",
-            _ => "only a piece of it is left",
-        };
-        return Answer::Unknown(format!("{name}: {why}"), facts);
+fn decide(mut facts: Vec<Fact>, name: &str) -> std::result::Result<Option<Fact>, Doubt> {
+    let is_part = whole(name).is_some();
+    let is_place = |fact: &Fact| match fact.kind {
+        Kind::Entry | Kind::Clone => !is_part,
+        Kind::Part => is_part,
+        _ => false,
     };
-    let addresses = |least: Confidence| {
-        let mut found: Vec<_> =
-            facts.iter().filter(|fact| is_place(fact) && fact.confidence >= least).map(|fact| fact.address).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+    let Some(first) = facts.first() else { return Ok(None) };
+    let is_sure = |fact: &&Fact| fact.confidence >= Confidence::Verified;
+    let part = facts.iter().filter(|_| !is_part).filter(is_sure).find(|fact| fact.kind == Kind::Part);
+    let best = facts.iter().filter(|fact| is_place(fact)).map(|fact| fact.confidence).max();
+    let places: BTreeSet<_> =
+        facts.iter().filter(is_sure).filter(|fact| is_place(fact)).map(|one| one.address).collect();
+    let why = match (part, best) {
+        (Some(part), _) => format!("it was split, and callers go past its begin, into {}", part.title()),
+        (None, None) if first.kind == Kind::Ifunc => "it is chosen when the program starts (IFUNC)".to_owned(),
+        (None, None) => "only a piece of it is left".to_owned(),
+        (None, Some(best)) if best < Confidence::Verified => "there is one witness only".to_owned(),
+        _ if places.len() > 1 => "there are several, or what is known differs".to_owned(),
+        _ => {
+            let at = facts.iter().position(|fact| is_place(fact) && Some(fact.confidence) == best);
+            return Ok(at.map(|at| facts.swap_remove(at)));
+        }
     };
-    if facts.iter().any(|fact| fact.kind == Kind::Part) {
-        return Answer::Unknown(format!("{name}: it was split, and callers go past its begin, into its part"), facts);
-    }
-    if best < Confidence::Verified {
-        return Answer::Unknown(format!("{name}: there is one witness only"), facts);
-    }
-    if addresses(Confidence::Verified).len() > 1 {
-        return Answer::Unknown(format!("{name}: there are several, or what is known differs"), facts);
-    }
-    let at = facts.iter().position(|fact| is_place(fact) && fact.confidence == best).unwrap_or_default();
-    match offset(&facts[at]) {
-        Some(offset) => Answer::Found(Box::new(Found { offset, fact: facts.swap_remove(at) })),
-        None => Answer::Unknown(format!("{name}: its address is in no segment of the file"), facts),
-    }
+    Err(Doubt { why, facts })
 }
 
 /// The field, if all layouts have it at the same place.
@@ -161,8 +184,8 @@ mod tests {
 
     fn fact(address: u64, kind: Kind, confidence: Confidence) -> Fact {
         Fact {
-            name: "f".to_owned(),
-            qualified: None,
+            name: if kind == Kind::Part { "_Z1fv.part.0" } else { "_Z1fv" }.to_owned(),
+            qualified: Some("f".to_owned()),
             address: VirtualAddress(address),
             size: 0,
             kind,
@@ -174,11 +197,15 @@ mod tests {
     }
 
     fn check(facts: &[(u64, Kind, Confidence)], expected: &str) {
+        check_name("f", facts, expected);
+    }
+
+    fn check_name(name: &str, facts: &[(u64, Kind, Confidence)], expected: &str) {
         let facts = facts.iter().map(|(address, kind, confidence)| fact(*address, *kind, *confidence)).collect();
-        let said = match decide(facts, "f", |fact| Some(FileOffset(fact.address.0))) {
-            Answer::Found(found) => format!("{:#x}", found.offset.0),
-            Answer::Absent => "absent".to_owned(),
-            Answer::Unknown(why, facts) => format!("{why} ({})", facts.len()),
+        let said = match decide(facts, name) {
+            Ok(Some(fact)) => format!("{:#x}", fact.address.0),
+            Ok(None) => "absent".to_owned(),
+            Err(Doubt { why, facts }) => format!("{why} ({})", facts.len()),
         };
         assert_eq!(said, expected);
     }
@@ -189,24 +216,29 @@ mod tests {
         check(&[], "absent");
         check(&[(16, Kind::Entry, Labelled)], "0x10");
         check(&[(16, Kind::Entry, Verified), (32, Kind::Entry, Probable)], "0x10");
-        check(&[(16, Kind::Entry, Probable)], "f: there is one witness only (1)");
+        check(&[(16, Kind::Entry, Probable)], "there is one witness only (1)");
         check(&[(16, Kind::Entry, Verified), (16, Kind::Entry, Labelled)], "0x10");
         check(
             &[(16, Kind::Entry, Verified), (32, Kind::Entry, Labelled)],
-            "f: there are several, or what is known differs (2)",
+            "there are several, or what is known differs (2)",
         );
     }
 
     #[test]
     fn pieces_are_no_answer() {
         use Confidence::Labelled;
-        check(&[(16, Kind::Cold, Labelled)], "f: only a piece of it is left (1)");
+        check(&[(16, Kind::Cold, Labelled)], "only a piece of it is left (1)");
         check(&[(16, Kind::Cold, Labelled), (32, Kind::Entry, Labelled)], "0x20");
         check(
             &[(16, Kind::Part, Labelled), (32, Kind::Entry, Labelled)],
-            "f: it was split, and callers go past its begin, into its part (2)",
+            "it was split, and callers go past its begin, into f.part.0 (2)",
         );
-        check(&[(16, Kind::Ifunc, Labelled)], "f: it is chosen when the program starts (IFUNC) (1)");
+        // what is like another build's part says nothing
+        check(&[(16, Kind::Part, Confidence::Probable), (32, Kind::Entry, Labelled)], "0x20");
+        let both = [(16, Kind::Part, Labelled), (32, Kind::Entry, Labelled)];
+        check_name("f.part.0", &both, "0x10");
+        check_name("f.part.0", &[(16, Kind::Part, Confidence::Probable)], "there is one witness only (1)");
+        check(&[(16, Kind::Ifunc, Labelled)], "it is chosen when the program starts (IFUNC) (1)");
     }
 
     #[test]

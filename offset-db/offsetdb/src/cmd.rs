@@ -14,7 +14,7 @@ mod verify;
 
 use crate::args::{Args, Command};
 use anyhow::{Context, Result, bail};
-use offset_db::{Fact, Store};
+use offset_db::Store;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,11 +66,6 @@ fn maybe(named: Option<&Path>) -> Result<Option<Store>> {
         (None, Err(_)) => Ok(None),
         (_, path) => Ok(Some(Store::open(&path?)?)),
     }
-}
-
-/// What users call a fact's function.
-fn title(fact: &Fact) -> &str {
-    fact.qualified.as_deref().unwrap_or(&fact.name)
 }
 
 /// A table with columns as wide as needed; the last is as it is.

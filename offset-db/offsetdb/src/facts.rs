@@ -4,7 +4,7 @@ use crate::input;
 use anyhow::{Context, Result, bail};
 use identify::{Answer, Evidence, Leaves, Model, Reference, Testimony, Verdict, Witness};
 use image::Image;
-use offset_db::{Confidence, Fact, Kind, Method};
+use offset_db::{Confidence, Fact, Kind, Method, whole};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -95,7 +95,7 @@ pub struct Build {
     pub name: String,
     /// Its functions.
     pub model: Model,
-    /// Names without parameters and the functions that have them: those that only one function has.
+    /// Names ([`Fact::title`]) and the functions that have them: those that only one function has.
     pub labels: Vec<(String, u32)>,
     /// The symbols of such names.
     pub linkage: BTreeMap<String, String>,
@@ -104,18 +104,18 @@ pub struct Build {
 }
 
 impl Build {
-    /// A build by its facts. What is less than verified, and what is no whole function, is left out.
+    /// A build by its facts. What is less than verified is left out, and what is neither a function nor a part that was split off.
     #[must_use]
     pub fn new(name: String, model: Model, facts: &[Fact]) -> Build {
-        let mut labels: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        let mut labels: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let mut linkage = BTreeMap::new();
-        for fact in facts.iter().filter(|fact| fact.confidence >= Confidence::Verified && fact.kind == Kind::Entry) {
+        let is_place = |fact: &&Fact| matches!(fact.kind, Kind::Entry | Kind::Part);
+        for fact in facts.iter().filter(|fact| fact.confidence >= Confidence::Verified).filter(is_place) {
             let Some(at) = model.at(fact.address) else { continue };
-            let name = fact.qualified.as_deref().unwrap_or(&fact.name);
-            labels.entry(name).or_default().insert(at);
-            linkage.insert(name.to_owned(), fact.name.clone());
+            labels.entry(fact.title()).or_default().insert(at);
+            linkage.insert(fact.title(), fact.name.clone());
         }
-        let only = |(name, at): (&str, BTreeSet<u32>)| Some((name.to_owned(), *at.first().filter(|_| at.len() == 1)?));
+        let only = |(name, at): (String, BTreeSet<u32>)| Some((name, *at.first().filter(|_| at.len() == 1)?));
         let labels = labels.into_iter().filter_map(only).collect();
         let parts = facts.iter().filter(|fact| fact.kind == Kind::Part);
         let parted = parts.map(|fact| fact.qualified.clone().unwrap_or_else(|| fact.name.clone())).collect();
@@ -144,7 +144,7 @@ pub fn builds(path: &Path) -> Result<Vec<Build>> {
 /// The facts of a stripped file by other builds: each with where its names come from. With `wanted`, only of those names.
 #[must_use]
 pub fn identified(model: &Model, builds: &[(Witness, &Build)], wanted: &BTreeSet<String>) -> (Vec<Fact>, Vec<Answer>) {
-    let is_wanted = |label: &&(String, u32)| wanted.is_empty() || wanted.contains(&label.0);
+    let is_wanted = |label: &&(String, u32)| wanted.is_empty() || wanted.contains(whole(&label.0).unwrap_or(&label.0));
     let references: Vec<Reference<'_>> = builds
         .iter()
         .map(|(witness, build)| Reference {
@@ -160,10 +160,13 @@ pub fn identified(model: &Model, builds: &[(Witness, &Build)], wanted: &BTreeSet
     (facts, answers)
 }
 
-/// One fact where there is a verdict; else one for each candidate, which are probable only.
+/// One fact where there is a verdict; else one for each candidate, which are probable only. Of a part that was split off, only what is
+/// verified: where the function is whole, another build's part is like it.
 fn facts_of(model: &Model, builds: &[(Witness, &Build)], answer: &Answer) -> Vec<Fact> {
+    let whole = whole(&answer.name);
     let (functions, confidence): (BTreeSet<u32>, _) = match answer.verdict {
         Verdict::Verified(function) => ([function].into(), Confidence::Verified),
+        _ if whole.is_some() => return Vec::new(),
         Verdict::Probable(function) => ([function].into(), Confidence::Probable),
         _ => (answer.testimonies.iter().map(|one| one.function).collect(), Confidence::Probable),
     };
@@ -176,10 +179,14 @@ fn facts_of(model: &Model, builds: &[(Witness, &Build)], answer: &Answer) -> Vec
         let said = answer.testimonies.iter().filter(|one| one.function == function);
         Fact {
             name: linkage.clone(),
-            qualified: Some(answer.name.clone()).filter(|name| name != linkage),
+            qualified: Some(whole.unwrap_or(&answer.name).to_owned()).filter(|name| name != linkage),
             address: place.address,
             size: place.size,
-            kind: if place.kind == identify::Kind::Cold { Kind::Cold } else { Kind::Entry },
+            kind: match place.kind {
+                identify::Kind::Cold => Kind::Cold,
+                identify::Kind::Entry if whole.is_some() => Kind::Part,
+                identify::Kind::Entry => Kind::Entry,
+            },
             method: Method::Identified,
             confidence,
             evidence: best(said).into_iter().map(line).collect(),

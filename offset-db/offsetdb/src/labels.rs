@@ -2,7 +2,7 @@
 
 use crate::facts;
 use image::{FileOffset, Image, VirtualAddress};
-use offset_db::{Fact, Kind, Method};
+use offset_db::{Fact, Kind, Method, whole};
 use std::collections::BTreeMap;
 use symbols::{Coverage, Functions, Name, Sources};
 
@@ -76,6 +76,10 @@ impl<'i, 'd> Labels<'i, 'd> {
             let Some(name) = function.names.iter().find(|name| name.is(asked)) else { continue };
             named.extend(facts::fact(self.image, function, name).map(|fact| (fact, name)));
         }
+        let parts = self.parts_of(whole(asked).unwrap_or(named.first().map_or(asked, |(_, name)| &name.qualified)));
+        if named.is_empty() {
+            named.extend(parts.iter().filter(|(fact, _)| fact.title() == asked).cloned());
+        }
         let mut by_place: BTreeMap<VirtualAddress, (Fact, &Name)> = BTreeMap::new();
         for (fact, name) in named {
             by_place.entry(fact.address).or_insert((fact, name));
@@ -101,11 +105,17 @@ impl<'i, 'd> Labels<'i, 'd> {
         };
         let why = match fact.kind {
             Kind::Ifunc => "it is chosen when the program starts (IFUNC): its code is in another function",
-            Kind::Part | Kind::Cold => "only a piece of it is left",
+            Kind::Part if whole(&fact.title()) != Some(asked) => "",
+            Kind::Part => "only a piece of it is left",
+            Kind::Cold => "only a piece of it is left",
             _ => "",
         };
         if !why.is_empty() {
             return Said::Unknown(why.to_owned(), found);
+        }
+        if let Some((part, _)) = parts.first().filter(|_| fact.kind == Kind::Entry) {
+            let why = format!("it was split, and callers go past its begin, into {}", part.title());
+            return Said::Unknown(why, [&[fact.clone()][..], &[part.clone()]].concat());
         }
         if fact.kind == Kind::Clone {
             note = Some("a copy made for some of its callers: its arguments may differ".to_owned());
@@ -114,6 +124,17 @@ impl<'i, 'd> Labels<'i, 'd> {
             Some(offset) => Said::Found { offset, fact: Box::new(fact.clone()), note },
             None => Said::Unknown("its address is in no segment of the file".to_owned(), found),
         }
+    }
+
+    /// The parts that were split off a function, by its name without parameters.
+    fn parts_of(&self, function: &str) -> Vec<(Fact, &Name)> {
+        let is_part = |name: &&Name| name.kind == symbols::Kind::Part && name.qualified == function;
+        let mut parts: Vec<(Fact, &Name)> = Vec::new();
+        for one in &self.functions.functions {
+            let name = one.names.iter().find(is_part);
+            parts.extend(name.and_then(|name| Some((facts::fact(self.image, one, name)?, name))));
+        }
+        parts
     }
 }
 

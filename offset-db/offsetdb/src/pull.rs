@@ -11,7 +11,7 @@ use crate::relatives;
 use anyhow::{Context, Result};
 use identify::{Model, Witness};
 use image::Image;
-use offset_db::{Confidence, Fact, Fingerprint, Layout, Method, Origin, Store};
+use offset_db::{Confidence, Fact, Fingerprint, Kind, Layout, Method, Origin, Store, whole};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -45,8 +45,10 @@ pub struct Outcome {
     pub verified: usize,
     /// See there.
     pub probable: usize,
-    /// Names of targets without a verified place.
+    /// Names of targets without a verified place, nor one of a part.
     pub missing: Vec<String>,
+    /// Parts of targets that were split, so that there is no place that all callers pass.
+    pub parts: Vec<String>,
     /// The database had all of it before.
     pub was_known: bool,
 }
@@ -266,14 +268,21 @@ pub(crate) fn origin(recipe: &Recipe, wheel: &str, path: &str) -> Origin {
     }
 }
 
+/// What is known of a target, the surest of it; of one that was split, its part does not count.
 fn place_of<'f>(facts: &'f [Fact], target: &str) -> Option<&'f Fact> {
     let is_it = |fact: &&Fact| fact.name == target || fact.qualified.as_deref() == Some(target);
-    facts.iter().filter(is_it).max_by_key(|fact| fact.confidence)
+    facts.iter().filter(is_it).filter(|fact| fact.kind != Kind::Part).max_by_key(|fact| fact.confidence)
+}
+
+/// The part of a target that was split, where that is sure.
+fn part_of(facts: &[Fact], target: &str) -> Option<String> {
+    let is_sure = |fact: &&Fact| fact.kind == Kind::Part && fact.confidence >= Confidence::Verified;
+    facts.iter().filter(is_sure).map(Fact::title).find(|title| whole(title) == Some(target))
 }
 
 fn is_complete(facts: &[Fact], targets: &BTreeSet<String>) -> bool {
     let is_sure = |target: &String| place_of(facts, target).is_some_and(|fact| fact.confidence >= Confidence::Verified);
-    targets.iter().all(is_sure)
+    targets.iter().all(|target| is_sure(target) || part_of(facts, target).is_some())
 }
 
 fn outcome(version: &Version, wheel: String, facts: &[Fact], targets: &BTreeSet<String>, was_known: bool) -> Outcome {
@@ -290,7 +299,8 @@ fn outcome(version: &Version, wheel: String, facts: &[Fact], targets: &BTreeSet<
         labelled: count(Confidence::Labelled),
         verified: count(Confidence::Verified),
         probable: count(Confidence::Probable),
-        missing: targets.iter().filter(is_open).cloned().collect(),
+        missing: targets.iter().filter(is_open).filter(|target| part_of(facts, target).is_none()).cloned().collect(),
+        parts: targets.iter().filter(is_open).filter_map(|target| part_of(facts, target)).collect(),
         was_known,
     }
 }

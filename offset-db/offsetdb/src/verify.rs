@@ -4,7 +4,7 @@ use crate::facts::{self, Build};
 use crate::lines::{self, Source};
 use identify::{Answer, Model, Testimony, Verdict, Witness};
 use image::Image;
-use offset_db::Fact;
+use offset_db::{Fact, Kind, whole};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,18 +32,14 @@ impl Labelled {
         let facts = facts::labelled(image, &BTreeSet::new())?;
         let model = Model::of(image);
         let mut names: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-        for fact in facts.iter().filter(|fact| fact.kind == offset_db::Kind::Entry) {
+        for fact in facts.iter().filter(|fact| matches!(fact.kind, Kind::Entry | Kind::Part)) {
             if let Some(at) = model.at(fact.address) {
-                names.entry(at).or_default().insert(title(fact));
+                names.entry(at).or_default().insert(fact.title());
             }
         }
-        let all = facts.iter().map(title).collect();
+        let all = facts.iter().map(Fact::title).collect();
         Ok(Labelled { compiler: compiler(image), build: Build::new(name.clone(), model, &facts), name, names, all })
     }
-}
-
-fn title(fact: &Fact) -> String {
-    fact.qualified.clone().unwrap_or_else(|| fact.name.clone())
 }
 
 /// The newest compiler that `.comment` names: the older ones made the C library's begin and end of every file.
@@ -148,7 +144,7 @@ pub struct Lines {
 impl Lines {
     /// Holds an answer against the source.
     pub fn check(&mut self, source: &Source, image: &Image<'_>, model: &Model, file: &str, name: &str, function: u32) {
-        match source.check(name, &identify::lines(image, model, function)) {
+        match source.check(whole(name).unwrap_or(name), &identify::lines(image, model, function)) {
             lines::Said::Agrees => self.agree += 1,
             lines::Said::Nothing => self.nothing += 1,
             lines::Said::Differs => self.differ.push(format!("{file}: {name}")),

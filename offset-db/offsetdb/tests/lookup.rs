@@ -212,6 +212,26 @@ fn a_stripped_module_of_python_is_told_how_to_be_pulled() {
     golden("module", &told);
 }
 
+/// `split()` of C++, as GCC splits a function: its symbol, and its part's.
+#[test]
+fn of_a_function_that_was_split_the_part_is_told() {
+    let place = Place::new();
+    let code = "int part(int n) __asm__(\"_Z5spliti.part.0\"); int part(int n) { return n; }\n\
+        int whole(int n) __asm__(\"_Z5spliti\"); int whole(int n) { return n ? part(n) : 0; }\n";
+    place.write("split.c", code.as_bytes());
+    place.must_run("gcc", &["-shared", "-fPIC", "-O1", "-Wl,--build-id=sha1", "-o", "split.so", "split.c"]);
+    let names = ["split", "split.part.0", "split.part.1", "_Z5spliti.part.0"];
+    let mut told = String::new();
+    place.told(&mut told, &[&["lookup", "split.so"][..], &names].concat());
+    let (code, ..) = place.run(&["-d", "db.sqlite", "import", "split.so"]);
+    assert_eq!(code, 0);
+    place.must_run("strip", &["-R", ".dynsym", "split.so"]);
+    place.must_run("objcopy", &["--strip-all", "split.so"]);
+    place.told(&mut told, &[&["-d", "db.sqlite", "lookup", "split.so"][..], &names].concat());
+    place.told(&mut told, &["-d", "db.sqlite", "explain", "split.so", "split"]);
+    golden("split", &told);
+}
+
 #[test]
 fn fields_of_stripped_files_are_their_versions() {
     let place = Place::new();

@@ -1,6 +1,6 @@
 //! The database that is shipped: what is in it, and that it is what the registries give.
 
-use offset_db::{Confidence, Fact, Origin, PackageStatistics, Store};
+use offset_db::{Confidence, Fact, Kind, Origin, PackageStatistics, Store};
 use offsetdb::package::cache::Cache;
 use offsetdb::package::recipe::{Recipe, Version};
 use offsetdb::pull;
@@ -17,7 +17,7 @@ fn shipped() -> Store {
 
 /// What is there at least of packages: whose, which, files, versions.
 const LEAST: &[(&str, &str, u32, u32)] = &[
-    ("pypi", "grpcio", 150, 50),
+    ("pypi", "grpcio", 400, 100),
     ("pypi", "cryptography", 100, 50),
     ("debian", "libssl1.1", 2, 1),
     ("debian", "libssl3", 2, 1),
@@ -52,6 +52,33 @@ fn its_bytes_depend_on_its_facts_only() {
         std::fs::read(copy).unwrap() == std::fs::read(path()).unwrap(),
         "`cargo xtask data offsets --write` writes it"
     );
+}
+
+/// Each is found, or the part that all of its callers go into.
+#[test]
+fn functions_of_stripped_grpcio_are_there() {
+    let store = shipped();
+    let recipe = Recipe::of("grpcio", None).unwrap();
+    let (mut seen, mut whole) = (0, 0);
+    for file in store.files().unwrap() {
+        let origins = store.origins(&file).unwrap();
+        let mut versions = origins.iter().filter(|origin| origin.package == "grpcio");
+        let Some(version) = versions.next().map(|origin| Version::parse(&origin.version)) else { continue };
+        if version.line() < (1, 41) {
+            continue;
+        }
+        let facts = store.facts(&file).unwrap();
+        for target in &recipe.targets {
+            let is_of = |fact: &&Fact| fact.name == *target || fact.qualified.as_ref() == Some(target);
+            let sure = facts.iter().filter(is_of).filter(|fact| fact.confidence >= Confidence::Verified);
+            let kinds: BTreeSet<&str> =
+                sure.map(|fact| if fact.kind == Kind::Part { "part" } else { "whole" }).collect();
+            assert_eq!(kinds.len(), 1, "{} {target}: {kinds:?}", version.text());
+            seen += 1;
+            whole += usize::from(kinds.contains("whole"));
+        }
+    }
+    assert!(seen >= 4500 && whole * 100 >= seen * 95, "{whole} of {seen}");
 }
 
 #[test]

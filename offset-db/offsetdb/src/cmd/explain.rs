@@ -47,7 +47,7 @@ fn text(image: &Image<'_>, fact: &Fact) -> String {
     let size = if fact.size > 0 { format!(", {} bytes", fact.size) } else { String::new() };
     let mut text = format!(
         "  {}: address {:#x}, {offset}{size}: {} by {}\n",
-        super::title(fact),
+        fact.title(),
         fact.address.0,
         fact.confidence.word(),
         fact.method.word()

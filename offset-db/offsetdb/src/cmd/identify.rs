@@ -104,7 +104,7 @@ fn text(image: &Image<'_>, facts: &[Fact]) -> String {
     let rows = facts.iter().map(|fact| {
         *count.entry(fact.confidence).or_default() += 1;
         let offset = image.file_offset(fact.address).map(|offset| format!("{:#x}", offset.0)).unwrap_or_default();
-        vec![fact.confidence.word().to_owned(), offset, super::title(fact).to_owned(), fact.evidence.join("; ")]
+        vec![fact.confidence.word().to_owned(), offset, fact.title(), fact.evidence.join("; ")]
     });
     let text = super::table(&rows.collect::<Vec<_>>());
     let of = |confidence| count.get(&confidence).copied().unwrap_or_default();

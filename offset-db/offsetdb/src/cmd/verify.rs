@@ -76,7 +76,7 @@ pub(super) fn run(database: Option<&Path>, what: &Verify) -> Result<ExitCode> {
             let model = Model::of(&image);
             for fact in store.facts(&file)?.iter().filter(|fact| fact.confidence == Confidence::Verified) {
                 if let Some(function) = model.at(fact.address) {
-                    report.lines.check(&own.source, &image, &model, &input.name, super::title(fact), function);
+                    report.lines.check(&own.source, &image, &model, &input.name, &fact.title(), function);
                 }
             }
         }

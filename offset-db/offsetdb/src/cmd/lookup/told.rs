@@ -1,14 +1,14 @@
 //! What is told of a file: its functions, its fields, and what is not known.
 
 use super::advice::{Advice, advice};
-use crate::cmd::{layout, title};
+use crate::cmd::layout;
 use crate::debug::DebugFiles;
 use crate::input;
 use crate::labels::{Labels, Said, table};
 use crate::owner;
 use anyhow::{Context, Result};
 use image::Image;
-use offset_db::{Answer, Confidence, Fact, FieldAnswer, Fingerprint, Kind, Known, Layout, Method, Origin, Store};
+use offset_db::{Answer, Confidence, Fact, FieldAnswer, Fingerprint, Known, Layout, Method, Origin, Store};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -142,9 +142,9 @@ pub(super) fn told(store: Option<&Store>, subject: &Subject<'_>, names: &[String
     match (known, names) {
         (Some((store, of)), []) => {
             let facts = store.facts(of)?;
-            let all: BTreeSet<&str> = facts.iter().map(title).collect();
+            let all: BTreeSet<String> = facts.iter().map(Fact::title).collect();
             for name in all {
-                file.functions.push(by_database(store, of, image, name)?);
+                file.functions.push(by_database(store, of, image, &name)?);
             }
         }
         _ => by_labels(store, known, subject, names, &mut file)?,
@@ -344,32 +344,21 @@ pub(super) fn of_build_id(store: &Store, of: &Known, names: &[String]) -> Result
         origins: store.origins(of)?,
         ..File::default()
     };
-    let facts = store.facts(of)?;
-    let all: BTreeSet<&str> = match names {
-        [] => facts.iter().map(title).collect(),
-        some => some.iter().map(String::as_str).collect(),
+    let all: BTreeSet<String> = match names {
+        [] => store.facts(of)?.iter().map(Fact::title).collect(),
+        some => some.iter().cloned().collect(),
     };
     for name in all {
-        let is_it = |fact: &&Fact| fact.name == name || fact.qualified.as_deref() == Some(name);
-        let of_name: Vec<&Fact> = facts.iter().filter(is_it).collect();
-        let is_sure =
-            |fact: &&&Fact| matches!(fact.kind, Kind::Entry | Kind::Clone) && fact.confidence >= Confidence::Verified;
-        let sure: BTreeSet<u64> = of_name.iter().filter(is_sure).map(|fact| fact.address.0).collect();
-        let mut told = Function { name: name.to_owned(), ..Function::default() };
-        match (sure.first(), of_name.iter().find(is_sure)) {
-            (Some(address), Some(fact)) if sure.len() == 1 => {
-                told.address = Some(*address);
-                told.how = how(fact);
+        let mut told = Function::default();
+        match store.best_fact(of, &name)? {
+            Ok(Some(fact)) => {
+                told.address = Some(fact.address.0);
+                told.how = how(&fact);
             }
-            _ => {
-                told.why = Some(match of_name.is_empty() {
-                    true => "not in the database, for this file".to_owned(),
-                    false if sure.len() > 1 => "there are several, or what is known differs".to_owned(),
-                    false => "there is one witness only, or only a piece of it is left".to_owned(),
-                });
-                told.candidates = of_name.into_iter().cloned().collect();
-            }
+            Ok(None) => told.why = Some("not in the database, for this file".to_owned()),
+            Err(doubt) => (told.why, told.candidates) = (Some(doubt.why), doubt.facts),
         }
+        told.name = name;
         file.functions.push(told);
     }
     Ok(file)

@@ -57,8 +57,12 @@ fn line(outcome: &Outcome) -> String {
         true => String::new(),
         false => format!("; not sure: {}", outcome.missing.join(", ")),
     };
+    let parts = match outcome.parts.is_empty() {
+        true => String::new(),
+        false => format!("; split: {}", outcome.parts.join(", ")),
+    };
     format!(
-        "{}: {} labelled, {} verified, {} probable{missing}{how}",
+        "{}: {} labelled, {} verified, {} probable{parts}{missing}{how}",
         outcome.wheel, outcome.labelled, outcome.verified, outcome.probable
     )
 }
