@@ -160,24 +160,36 @@ mod code {
 }
 
 impl Fact {
-    /// The name without parameters; of a part that was split off, with what the compiler added to it: `f.part.0`.
+    /// The name without parameters; of a part that was split off, the function's and `.part`. Of the number that compilers put behind it,
+    /// nothing is said: it changes with what else is in the unit.
     #[must_use]
     pub fn title(&self) -> String {
         let name = self.qualified.as_deref().unwrap_or(&self.name);
-        match self.name.find(PART) {
-            Some(at) if self.kind == Kind::Part && !name.contains(PART) => format!("{name}{}", &self.name[at..]),
+        match self.kind {
+            Kind::Part => format!("{}{PART}", whole(name).unwrap_or(name)),
             _ => name.to_owned(),
         }
     }
+
+    /// Whether it is the part that a name is of: `f.part`, or with the number as its symbol has it.
+    #[must_use]
+    pub fn is_part(&self, asked: &str) -> bool {
+        let number = |name: &str| name.split_once(PART).map(|(_, number)| number.to_owned()).unwrap_or_default();
+        let own = self.qualified.as_deref().unwrap_or(&self.name);
+        self.kind == Kind::Part
+            && whole(asked) == Some(whole(own).unwrap_or(own))
+            && (asked.ends_with(PART) || number(asked) == number(&self.name))
+    }
 }
 
-/// What the compiler puts behind a function's name for the part that it splits off.
-pub(crate) const PART: &str = ".part.";
+/// What the compiler puts behind a function's name, before a number, for the part that it splits off.
+const PART: &str = ".part";
 
-/// The function that a name of a part is of.
+/// The function that a name of a part is of: `f` of `f.part` and of `f.part.0`.
 #[must_use]
 pub fn whole(name: &str) -> Option<&str> {
-    name.split_once(PART).map(|(whole, _)| whole)
+    let (whole, rest) = name.split_once(PART)?;
+    (rest.is_empty() || rest.starts_with('.')).then_some(whole)
 }
 
 mod address {

@@ -118,7 +118,7 @@ impl Store {
     pub fn best_fact(&self, file: &Known, name: &str) -> Result<std::result::Result<Option<Fact>, Doubt>> {
         let mut facts = self.facts_of(file, name)?;
         if let Some(whole) = whole(name).filter(|_| facts.is_empty()) {
-            facts = self.facts_of(file, whole)?.into_iter().filter(|fact| fact.title() == name).collect();
+            facts = self.facts_of(file, whole)?.into_iter().filter(|fact| fact.is_part(name)).collect();
         }
         Ok(decide(facts, name))
     }
@@ -231,7 +231,7 @@ mod tests {
         check(&[(16, Kind::Cold, Labelled), (32, Kind::Entry, Labelled)], "0x20");
         check(
             &[(16, Kind::Part, Labelled), (32, Kind::Entry, Labelled)],
-            "it was split, and callers go past its begin, into f.part.0 (2)",
+            "it was split, and callers go past its begin, into f.part (2)",
         );
         // what is like another build's part says nothing
         check(&[(16, Kind::Part, Confidence::Probable), (32, Kind::Entry, Labelled)], "0x20");

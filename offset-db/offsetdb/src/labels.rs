@@ -78,7 +78,7 @@ impl<'i, 'd> Labels<'i, 'd> {
         }
         let parts = self.parts_of(whole(asked).unwrap_or(named.first().map_or(asked, |(_, name)| &name.qualified)));
         if named.is_empty() {
-            named.extend(parts.iter().filter(|(fact, _)| fact.title() == asked).cloned());
+            named.extend(parts.iter().filter(|(fact, _)| fact.is_part(asked)).cloned());
         }
         let mut by_place: BTreeMap<VirtualAddress, (Fact, &Name)> = BTreeMap::new();
         for (fact, name) in named {
@@ -115,10 +115,13 @@ impl<'i, 'd> Labels<'i, 'd> {
         }
         if let Some((part, _)) = parts.first().filter(|_| fact.kind == Kind::Entry) {
             let why = format!("it was split, and callers go past its begin, into {}", part.title());
-            return Said::Unknown(why, [&[fact.clone()][..], &[part.clone()]].concat());
+            return Said::Unknown(why, vec![fact.clone(), part.clone()]);
         }
         if fact.kind == Kind::Clone {
             note = Some("a copy made for some of its callers: its arguments may differ".to_owned());
+        }
+        if fact.kind == Kind::Part {
+            note = Some(PIECE.to_owned());
         }
         match self.image.file_offset(fact.address) {
             Some(offset) => Said::Found { offset, fact: Box::new(fact.clone()), note },
@@ -137,6 +140,9 @@ impl<'i, 'd> Labels<'i, 'd> {
         parts
     }
 }
+
+/// What is told of a part that was split off.
+pub const PIECE: &str = "split off, without the function's begin: its arguments may differ";
 
 /// A table of names, as people know it.
 #[must_use]

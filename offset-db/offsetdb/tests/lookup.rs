@@ -220,7 +220,7 @@ fn of_a_function_that_was_split_the_part_is_told() {
         int whole(int n) __asm__(\"_Z5spliti\"); int whole(int n) { return n ? part(n) : 0; }\n";
     place.write("split.c", code.as_bytes());
     place.must_run("gcc", &["-shared", "-fPIC", "-O1", "-Wl,--build-id=sha1", "-o", "split.so", "split.c"]);
-    let names = ["split", "split.part.0", "split.part.1", "_Z5spliti.part.0"];
+    let names = ["split", "split.part", "split.part.0", "split.part.1", "_Z5spliti.part.0"];
     let mut told = String::new();
     place.told(&mut told, &[&["lookup", "split.so"][..], &names].concat());
     let (code, ..) = place.run(&["-d", "db.sqlite", "import", "split.so"]);

@@ -4,11 +4,11 @@ use super::advice::{Advice, advice};
 use crate::cmd::layout;
 use crate::debug::DebugFiles;
 use crate::input;
-use crate::labels::{Labels, Said, table};
+use crate::labels::{Labels, PIECE, Said, table};
 use crate::owner;
 use anyhow::{Context, Result};
 use image::Image;
-use offset_db::{Answer, Confidence, Fact, FieldAnswer, Fingerprint, Known, Layout, Method, Origin, Store};
+use offset_db::{Answer, Confidence, Fact, FieldAnswer, Fingerprint, Kind, Known, Layout, Method, Origin, Store};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -254,12 +254,16 @@ fn by_database(store: &Store, of: &Known, image: &Image<'_>, name: &str) -> Resu
 
 /// How a fact of the database is known.
 pub(super) fn how(fact: &Fact) -> String {
-    match fact.confidence {
+    let how = match fact.confidence {
         Confidence::Verified => {
             let words: BTreeSet<&str> = fact.evidence.iter().filter_map(|line| line.split(':').next()).collect();
             format!("verified by {}", words.into_iter().collect::<Vec<_>>().join(" and "))
         }
         other => format!("{}, {}", other.word(), table(fact.method)),
+    };
+    match fact.kind {
+        Kind::Part => format!("{how}; {PIECE}"),
+        _ => how,
     }
 }
 
