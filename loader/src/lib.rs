@@ -32,6 +32,9 @@
 //! The plan is made before anything is loaded. What the kernel refuses all the same is taken out, the plan is made again
 //! with that knowledge (another program of the group may serve), and the rest is loaded.
 
+#[cfg(all(target_pointer_width = "32", not(feature = "bindings")))]
+compile_error!("libbpf's structs of 64 bits would be taken: build with the feature `bindings`");
+
 mod attach;
 mod attempt;
 pub mod cause;
