@@ -51,7 +51,7 @@ impl Interval {
         sums.tasks += 1;
         sums.retransmissions += u64::from(record.retransmissions);
         if let Some(segments) = record.sent_bytes.checked_div(u64::from(record.mss)) {
-            sums.segments = sums.segments.saturating_add(segments + 1);
+            sums.segments = sums.segments.saturating_add(segments).saturating_add(1);
         }
         if !record.is_answered() {
             return;
@@ -99,6 +99,15 @@ mod tests {
     use super::*;
     use crate::Kind;
     use crate::record::tests::sample;
+
+    #[test]
+    fn no_record_is_too_large() {
+        let mut interval = Interval::default();
+        for _ in 0..2 {
+            interval.add(&Record { sent_bytes: u64::MAX, mss: 1, total_us: u64::MAX, ..sample() });
+        }
+        assert!(interval.take_lines(0).contains(&format!(" {} ", u64::MAX / 2)));
+    }
 
     #[test]
     fn lines_have_means_and_shares() {
