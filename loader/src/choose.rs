@@ -38,6 +38,14 @@ pub struct Places {
     pub near: bool,
 }
 
+impl Places {
+    /// Those of this machine: what `LCC_BTF` names, else the kernel's own.
+    #[must_use]
+    pub fn here() -> Places {
+        Places { explicit: from_environment(), root: "/".into(), ..Places::default() }
+    }
+}
+
 /// What was chosen, and what was looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {

@@ -5,14 +5,13 @@
 //! use std::time::Duration;
 //!
 //! use btf::object_file::ObjectFile;
-//! use loader::choose::{Places, choose, from_environment};
+//! use loader::choose::{Places, choose};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let bytes = std::fs::read("agent.o")?;
 //!     let object = ObjectFile::parse("agent.o", &bytes)?;
 //!     let facts = loader::probe_for(Path::new("/"), &object);
-//!     let places = Places { explicit: from_environment(), root: "/".into(), ..Places::default() };
-//!     let chosen = choose(&object, &facts, &places)?;
+//!     let chosen = choose(&object, &facts, &Places::here())?;
 //!     let session = loader::load("agent.o", &bytes, &facts, chosen.btf.as_ref(), &loader::Options::default())?;
 //!     print!("{}", plan::text::lines(&session.plan, false));
 //!     let listener = session.listen(|event| println!("{}: {} bytes", event.stream, event.bytes.len()))?;

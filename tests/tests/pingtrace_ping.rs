@@ -35,7 +35,7 @@ fn object() -> Option<Vec<u8>> {
 fn trace<T: Send>(bytes: &[u8], config: Config, without: &[&str], what: impl FnOnce() -> T + Send) -> (Vec<Event>, T) {
     let object = ObjectFile::parse("pingtrace.o", bytes).expect("an object");
     let facts = loader::probe_for(Path::new("/"), &object);
-    let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).expect("BTF");
+    let chosen = choose(&object, &facts, &Places::here()).expect("BTF");
     let mut options = loader::Options::default();
     options.config = config.to_bytes();
     let refused = without.iter().map(|name| plan::Refused::new(*name, "load", "taken out by the test"));

@@ -48,7 +48,7 @@ fn load(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>) -> Session {
 fn load_with(name: &str, bytes: &[u8], hints: Hints, config: Vec<u8>, set: impl FnOnce(&mut Options)) -> Session {
     let object = ObjectFile::parse(name, bytes).unwrap();
     let facts = loader::probe_for(Path::new("/"), &object);
-    let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let chosen = choose(&object, &facts, &Places::here()).unwrap();
     let mut options = Options::default();
     (options.hints, options.config) = (hints, config);
     set(&mut options);

@@ -47,7 +47,7 @@ fn observe(mode: Mode, port: u16, act: impl FnOnce()) -> Vec<Event> {
 fn observe_all(mode: Mode, port: u16, act: impl FnOnce()) -> (Vec<Event>, u64) {
     let object = ObjectFile::parse("tcprt.o", OBJECT).unwrap();
     let facts = loader::probe_for(Path::new("/"), &object);
-    let chosen = choose(&object, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let chosen = choose(&object, &facts, &Places::here()).unwrap();
     let mut options = Options::default();
     let config = Config { local: vec![port..=port], peer: vec![port..=port], mode, ..Config::default() };
     options.config = config.bytes().unwrap().to_vec();

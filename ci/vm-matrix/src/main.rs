@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use btf::object_file::ObjectFile;
-use loader::choose::{Places, choose, from_environment};
+use loader::choose::{Places, choose};
 use rustix::mount::{MountFlags, mount};
 
 /// What a line with a result begins with; all others are the kernel's.
@@ -73,7 +73,7 @@ fn verify() -> Result<()> {
         let bytes = std::fs::read(&path).with_context(|| name.clone())?;
         let parsed = ObjectFile::parse(&name, &bytes).with_context(|| name.clone())?;
         let facts = loader::probe_for(Path::new("/"), &parsed);
-        let chosen = choose(&parsed, &facts, &Places { explicit: from_environment(), root: "/".into(), ..Places::default() })?;
+        let chosen = choose(&parsed, &facts, &Places::here())?;
         let (plan, observed) = loader::verify(&name, &bytes, &facts, chosen.btf.as_ref())?;
         let programs = observed.iter().map(|one| {
             let refused = one.refused.as_ref().map(|(stage, why)| format!("{stage}: {why}"));

@@ -72,7 +72,7 @@ fn observe<T: Send>(object: &[u8], config: &Config, act: impl FnOnce() -> T + Se
     const QUIET: Duration = Duration::from_millis(300);
     let parsed = ObjectFile::parse("tcprt.o", object).unwrap();
     let facts = loader::probe_for(Path::new("/"), &parsed);
-    let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let chosen = choose(&parsed, &facts, &Places::here()).unwrap();
     let mut options = Options::default();
     options.config = config.bytes().unwrap().to_vec();
     options.hints.unwanted = config.mode.unwanted().collect();

@@ -126,7 +126,7 @@ pub(crate) fn watch(
 fn load(object: &[u8], options: &Options) -> Session {
     let facts = loader::probe(Path::new("/"));
     let parsed = ObjectFile::parse("user_probes.o", object).unwrap();
-    let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
+    let chosen = choose(&parsed, &facts, &Places::here()).unwrap();
     loader::load("user_probes.o", object, &facts, chosen.btf.as_ref(), options).unwrap()
 }
 
