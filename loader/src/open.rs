@@ -41,8 +41,8 @@ impl From<libbpf_rs::Error> for Failed {
 /// room. It is the most that kernels before 5.2 take. Memory that is not written to is none.
 const LOG: usize = (1 << 24) - 1;
 
-/// Opens and loads. Nothing is attached yet.
-pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<String, MapHandle>), Failed> {
+/// Opens the object by libbpf.
+fn open(work: &Work<'_>, plan: &Plan) -> libbpf_rs::Result<OpenObject> {
     let mut builder = ObjectBuilder::default();
     builder.name(work.name.trim_end_matches(".o"))?;
     if let Some(path) = work.types {
@@ -53,7 +53,17 @@ pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<Str
     }
     let mut bytes = work.bytes.to_vec();
     weaken(&mut bytes, &absent(plan));
-    let mut open = builder.open_memory(&bytes)?;
+    builder.open_memory(&bytes)
+}
+
+/// Whether libbpf takes the object at all: what it does not take is refused by no kernel.
+pub(crate) fn opens(work: &Work<'_>, plan: &Plan) -> libbpf_rs::Result<()> {
+    open(work, plan).map(drop)
+}
+
+/// Opens and loads. Nothing is attached yet.
+pub(crate) fn load(work: &Work<'_>, plan: &Plan) -> Result<(Object, BTreeMap<String, MapHandle>), Failed> {
+    let mut open = open(work, plan)?;
     for planned in &plan.maps {
         prepare_map(work, planned, &mut open)?;
     }

@@ -106,6 +106,14 @@ pub enum Error {
         /// What is wrong.
         source: btf::Error,
     },
+    /// libbpf does not take the object, whatever the kernel.
+    #[error("{name}: libbpf: {source}")]
+    Library {
+        /// The object's name.
+        name: String,
+        /// What is wrong.
+        source: libbpf_rs::Error,
+    },
     /// There is no memory for a copy of the types, which libbpf wants as a file.
     #[error("a copy of the BTF: {source}")]
     Memory {
@@ -276,6 +284,11 @@ impl<'p> Prepared<'p> {
             configuration: self.configuration.as_ref(),
             declared: &self.declared,
         }
+    }
+
+    /// Whether libbpf takes the object.
+    pub(crate) fn opens(&self, plan: &Plan) -> Result<(), Error> {
+        open::opens(&self.work(), plan).map_err(|source| Error::Library { name: self.name.to_owned(), source })
     }
 
     /// Loads and attaches by a plan.

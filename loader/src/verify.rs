@@ -50,6 +50,7 @@ pub fn verify(
     let prepared = Prepared::new(name, bytes, &object, types, &options)?;
     let hints = Hints { no_types: types.is_none(), ..Hints::default() };
     let plan = plan::plan(&object, &prepared.kernel(facts), &hints);
+    prepared.opens(&plan)?;
     let one = |program: &ProgramPlan| {
         let mut alone = plan.clone();
         alone.programs.iter_mut().for_each(|other| other.enabled = other.name == program.name);

@@ -24,6 +24,10 @@ const FOR_PACKETS: &[u32] = &[26, 46, 47];
 /// ("bpf: Add bpf_skc_to_{tcp, tcp_timewait, tcp_request}_sock() helpers").
 const FOR_TYPED: &[u32] = &[137];
 
+/// What gives a pointer to a structure that the kernel tells by its own BTF: bpf_skc_to_*(), bpf_get_current_task_btf(),
+/// bpf_sock_from_file(), bpf_task_pt_regs().
+pub(crate) const GIVES_TYPED: &[u32] = &[136, 137, 138, 139, 140, 158, 162, 175, 178, 196];
+
 /// Whether programs of a type (without `BPF_PROG_TYPE_`) are known to be allowed a helper on every kernel that has it.
 pub(crate) fn may_call(prog_type: &str, helper: u32) -> bool {
     EVERYONE.contains(&helper)

@@ -106,7 +106,16 @@ fn capabilities(kind: &SectionKind<'_>) -> &'static [&'static str] {
 }
 
 fn own_btf(kernel: &Kernel<'_>) -> Requirement {
-    let answer = kernel.facts.own_btf.clone().or(|| match kernel.facts.config("CONFIG_DEBUG_INFO_BTF") {
+    let answer = has_own_btf(kernel);
+    if answer == Answer::Yes {
+        return Requirement::met(Need::OwnBtf, "");
+    }
+    Requirement::of_answer(Need::OwnBtf, answer, "whether the kernel has BTF of its own is not known")
+        .remedy("BTF from elsewhere serves relocations, not this kind of program: use a kprobe or tracepoint instead")
+}
+
+fn has_own_btf(kernel: &Kernel<'_>) -> Answer {
+    kernel.facts.own_btf.clone().or(|| match kernel.facts.config("CONFIG_DEBUG_INFO_BTF") {
         Some(Some(_)) => Answer::Yes,
         Some(None) => Answer::No("CONFIG_DEBUG_INFO_BTF is not set".to_owned()),
         // 5.5, 8580ac9404f6 ("bpf: Process in-kernel BTF"), and vendors' older kernels that have taken it over
@@ -116,12 +125,7 @@ fn own_btf(kernel: &Kernel<'_>) -> Requirement {
             }
             _ => Answer::NotAsked,
         },
-    });
-    if answer == Answer::Yes {
-        return Requirement::met(Need::OwnBtf, "");
-    }
-    Requirement::of_answer(Need::OwnBtf, answer, "whether the kernel has BTF of its own is not known")
-        .remedy("BTF from elsewhere serves relocations, not this kind of program: use a kprobe or tracepoint instead")
+    })
 }
 
 /// The functions by which a kernel reads its own BTF; and the structure that programs at functions have.
@@ -313,6 +317,13 @@ pub(crate) fn uses(
             _ => helper(kernel, kind.prog_type, number, answer),
         });
     }
+    // btf_get_prog_ctx_type() of kernel/bpf/btf.c: without types of its own, the kernel takes a context for memory
+    if let (Some(function), Answer::No(why)) = (uses.given_context.first(), has_own_btf(kernel)) {
+        let why = format!(
+            "{function}() is verified by itself, and what it is given is known by the kernel's own types: {why}"
+        );
+        out.push(Requirement::unmet(Need::OwnBtf, why).remedy("make the function static, or hidden"));
+    }
     for (name, &weak) in &uses.kfuncs {
         let need = Need::Kfunc { name: name.clone() };
         out.push(optional(weak, Requirement::of_found(need, kernel.prototype(name), |_| "this BTF has it".to_owned())));
@@ -336,6 +347,13 @@ const READ_KERNEL_STR: u32 = 115;
 
 fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> Requirement {
     let need = Need::Helper { number, name: names::helper(number) };
+    // the verifier knows what they give by the kernel's own types ("invalid return type", check_helper_call of kernel/bpf/verifier.c); that
+    // it knows the helper is no proof
+    if callers::GIVES_TYPED.contains(&number)
+        && let Answer::No(why) = has_own_btf(kernel)
+    {
+        return Requirement::unmet(need, format!("what it gives is of the kernel's own types, and {why}"));
+    }
     if let Answer::Yes | Answer::No(_) = tried {
         return Requirement::of_answer(need, tried, "");
     }
@@ -423,4 +441,26 @@ fn optional(weak: bool, mut requirement: Requirement) -> Requirement {
         requirement.evidence = format!("{}; the program does without it", requirement.evidence);
     }
     requirement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::KernelFacts;
+
+    /// As Debian's 6.1.0-50-686-pae is, which knows the helper and cannot use it.
+    #[test]
+    fn what_gives_the_kernels_types_needs_them() {
+        let check = |own_btf: Answer, number: u32, status: Status| {
+            let facts = KernelFacts { own_btf, ..KernelFacts::default() };
+            let requirement = helper(&Kernel::new(&facts, None, None), "CGROUP_SKB", number, Answer::Yes);
+            assert_eq!(requirement.status, status, "{requirement:?}");
+        };
+        let missing = || Answer::No("/sys/kernel/btf/vmlinux is not there".to_owned());
+        // bpf_skc_to_tcp_sock(), bpf_map_lookup_elem()
+        check(missing(), 137, Status::Unmet);
+        check(missing(), 1, Status::Met);
+        check(Answer::Yes, 137, Status::Met);
+        check(Answer::NotAsked, 137, Status::Met);
+    }
 }

@@ -72,11 +72,51 @@ pub(crate) struct Uses {
     pub(crate) maps: BTreeSet<String>,
     /// Global variables, by section.
     pub(crate) globals: BTreeSet<String>,
+    /// Global functions that take the program's context, which the verifier tells from other memory by the kernel's own types.
+    pub(crate) given_context: BTreeSet<String>,
+}
+
+/// The structs that programs are given, as `include/linux/bpf_types.h` has them for programs ("prog_ctx_type").
+const CONTEXTS: [&str; 17] = [
+    "__sk_buff",
+    "xdp_md",
+    "bpf_sock",
+    "bpf_sock_addr",
+    "bpf_sock_ops",
+    "sk_msg_md",
+    "bpf_flow_keys",
+    "bpf_user_pt_regs_t",
+    "pt_regs",
+    "user_pt_regs",
+    "bpf_perf_event_data",
+    "bpf_raw_tracepoint_args",
+    "bpf_cgroup_dev_ctx",
+    "bpf_sysctl",
+    "bpf_sockopt",
+    "sk_reuseport_md",
+    "bpf_sk_lookup",
+];
+
+/// Whether a function of the object takes a context.
+fn takes_context(btf: &Btf<'_>, function: &str) -> bool {
+    let is_context = |ty| {
+        let Ok(Type::Ptr(to)) = btf.ty(ty) else { return false };
+        btf.name_of(to).is_ok_and(|name| CONTEXTS.contains(&name))
+    };
+    btf.find(function, Kind::Func).any(|id| {
+        let Ok(Type::Func { proto, .. }) = btf.ty(id) else { return false };
+        let Ok(Type::FuncProto(proto)) = btf.ty(proto) else { return false };
+        proto.params().flatten().any(|param| is_context(param.ty))
+    })
 }
 
 /// What the reached instructions use.
 pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reachable) -> Uses {
     let mut uses = Uses::default();
+    let subprograms = object.functions().iter().filter(|function| function.global && !object.is_entry(function));
+    let reached_ones = subprograms.filter(|function| reached.contains(function.section, function.start));
+    let given = reached_ones.filter(|function| takes_context(object.btf(), &function.name));
+    uses.given_context.extend(given.map(|function| function.name.clone()));
     for (section, insns) in code.iter().enumerate() {
         for (at, insn) in insns.iter().enumerate() {
             if !reached.contains(section, at) {

@@ -136,3 +136,18 @@ fn what_the_verifier_stopped_at_is_told_by_source_and_relocation() {
     assert!(lines[0].starts_with("at ") && lines[0].contains("programs.bpf.c:"), "{text}");
     assert!(lines[1].starts_with("reading struct "), "{text}");
 }
+
+/// As Debian's 6.1.0-50-686-pae says of such ("R6 invalid mem access 'mem_or_null'").
+#[test]
+fn contexts_of_global_functions_need_the_kernels_own_types() {
+    let Some(bytes) = compiled("contexts.bpf.c", &[]) else { return };
+    let object = ObjectFile::parse("contexts.bpf.o", &bytes).unwrap();
+    let refused = |own_btf: Answer| -> Vec<String> {
+        let mut facts = facts("6.1.0");
+        facts.own_btf = own_btf;
+        let found = plan::plan(&object, &Kernel::new(&facts, None, None), &Hints::default());
+        found.programs.iter().filter(|program| !program.enabled).map(|program| program.name.clone()).collect()
+    };
+    assert_eq!(refused(Answer::No("/sys/kernel/btf/vmlinux is not there".to_owned())), ["calls_global"]);
+    assert!(refused(Answer::Yes).is_empty());
+}
