@@ -77,6 +77,15 @@ struct pt_regs___x86_64 {
 	unsigned long di;
 };
 
+/* The same of 32 bits, whose kernel passes three arguments in registers (-mregparm=3): ax, dx, cx. */
+struct pt_regs___i386 {
+	unsigned long bx;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long others[3];
+	unsigned long ax;
+};
+
 /* arch/arm64/include/asm/ptrace.h */
 struct pt_regs___arm64 {
 	__u64 regs[31];
@@ -96,17 +105,34 @@ struct pt_regs___arm64 {
 	})
 
 /*
+ * A pointer that is a member of a kernel's structure: as wide as the kernel has it, which is half of BPF's on kernels of 32 bits. NULL where
+ * it cannot be read.
+ */
+#define compat_pointer(p, member)                                                                        \
+	({                                                                                               \
+		__typeof__(p) of_ = (p);                                                                 \
+		__u64 to_ = 0;                                                                           \
+		bpf_probe_read_kernel(&to_, bpf_core_field_size(of_->member),                            \
+				      (const void *)__builtin_preserve_access_index(&of_->member));      \
+		(__typeof__(of_->member))to_;                                                            \
+	})
+
+/*
  * An argument, the first being 0, of the function that a kprobe is at, up to the third. Each branch loads from the context
  * itself: one load with an offset out of two is what the verifier refuses. 0 on other architectures.
  */
 static __always_inline __u64 compat_kprobe_argument(void *ctx, int number)
 {
 	const struct pt_regs___x86_64 *x86 = ctx;
+	const struct pt_regs___i386 *i386 = ctx;
 	const struct pt_regs___arm64 *arm = ctx;
 	__u64 value = 0;
 
 	if (bpf_core_field_exists(x86->r15)) {
 		value = number == 0 ? x86->di : number == 1 ? x86->si : x86->dx;
+		asm volatile("" : "+r"(value));
+	} else if (bpf_core_field_exists(i386->ax)) {
+		value = number == 0 ? i386->ax : number == 1 ? i386->dx : i386->cx;
 		asm volatile("" : "+r"(value));
 	} else if (bpf_core_field_exists(arm->regs)) {
 		value = arm->regs[number];
@@ -142,9 +168,9 @@ static __always_inline const struct net *compat_sock_net(const struct sock *sk)
 	const struct sock_common___pre41 *old = (const void *)now;
 
 	if (bpf_core_field_exists(now->skc_net.net))
-		return BPF_CORE_READ(now, skc_net.net);
+		return compat_pointer(now, skc_net.net);
 	if (bpf_core_field_exists(old->skc_net))
-		return BPF_CORE_READ(old, skc_net);
+		return compat_pointer(old, skc_net);
 	return 0;
 }
 
@@ -162,7 +188,7 @@ static __always_inline const struct cgroup *compat_sock_cgroup(const struct sock
 	if (!bpf_core_field_exists(sk->sk_cgrp_data))
 		return 0;
 	if (bpf_core_field_exists(now->cgroup))
-		return BPF_CORE_READ(now, cgroup);
+		return compat_pointer(now, cgroup);
 	if (!bpf_core_field_exists(old->val))
 		return 0;
 	value = BPF_CORE_READ(old, val);
@@ -176,7 +202,7 @@ static __always_inline const struct cgroup *compat_sock_cgroup(const struct sock
  */
 static __always_inline __u64 compat_cgroup_id(const struct cgroup *cgroup)
 {
-	const struct kernfs_node *node = BPF_CORE_READ(cgroup, kn);
+	const struct kernfs_node *node = compat_pointer(cgroup, kn);
 	const struct kernfs_node___pre55 *old = (const void *)node;
 
 	if (bpf_core_type_exists(union kernfs_node_id))
@@ -194,8 +220,8 @@ static __always_inline bool compat_cgroup_is_below(const struct cgroup *cgroup, 
 	for (int level = 0; level < 16; level++) {
 		if (cgroup && compat_cgroup_id(cgroup) == id)
 			is_below = 1;
-		state = cgroup ? BPF_CORE_READ(cgroup, self.parent) : 0;
-		cgroup = state ? BPF_CORE_READ(state, cgroup) : 0;
+		state = cgroup ? compat_pointer(cgroup, self.parent) : 0;
+		cgroup = state ? compat_pointer(state, cgroup) : 0;
 	}
 	return is_below;
 }
@@ -206,9 +232,9 @@ static __always_inline const struct net *compat_device_net(const struct net_devi
 	const struct net_device___pre41 *old = (const void *)dev;
 
 	if (bpf_core_field_exists(dev->nd_net.net))
-		return BPF_CORE_READ(dev, nd_net.net);
+		return compat_pointer(dev, nd_net.net);
 	if (bpf_core_field_exists(old->nd_net))
-		return BPF_CORE_READ(old, nd_net);
+		return compat_pointer(old, nd_net);
 	return 0;
 }
 
@@ -271,7 +297,7 @@ static __always_inline bool compat_tcp_has_gap(const struct tcp_sock *tp, bool i
 	const struct tcp_sock___pre49 *old = (const void *)tp;
 
 	if (bpf_core_field_exists(now->out_of_order_queue.rb_node))
-		return compat_read(is_typed, now, out_of_order_queue.rb_node) != 0;
+		return (is_typed ? now->out_of_order_queue.rb_node : compat_pointer(now, out_of_order_queue.rb_node)) != 0;
 	if (bpf_core_field_exists(old->out_of_order_queue.qlen))
 		return BPF_CORE_READ(old, out_of_order_queue.qlen) != 0;
 	return 0;
@@ -322,11 +348,11 @@ static __always_inline bool compat_device_has_lower(const struct net_device *dev
 
 	if (!bpf_core_field_exists(dev->adj_list.lower) || !bpf_core_field_exists(struct netdev_adjacent, list))
 		return 0;
-	first = BPF_CORE_READ(dev, adj_list.lower.next);
+	first = compat_pointer(dev, adj_list.lower.next);
 	if (!first || (const void *)first == __builtin_preserve_access_index(&dev->adj_list.lower))
 		return 0;
 	adjacent = (const void *)first - bpf_core_field_offset(struct netdev_adjacent, list);
-	return compat_net_inum(compat_device_net(BPF_CORE_READ(adjacent, dev))) ==
+	return compat_net_inum(compat_device_net(compat_pointer(adjacent, dev))) ==
 	       compat_net_inum(compat_device_net(dev));
 }
 

@@ -125,7 +125,7 @@ static __always_inline bool take_echo(const unsigned char *payload, __u8 code, s
 /* Is what begins there in the buffer, and not in pages? */
 static __always_inline bool is_linear(const struct sk_buff *skb, const unsigned char *payload)
 {
-	const unsigned char *data = BPF_CORE_READ(skb, data);
+	const unsigned char *data = compat_pointer(skb, data);
 
 	return payload + sizeof(struct probe_header) <= data + (BPF_CORE_READ(skb, len) - BPF_CORE_READ(skb, data_len));
 }
@@ -281,13 +281,13 @@ static __always_inline bool read_echo(const struct sk_buff *skb, const unsigned 
 /* Where the stack has set the network header: everywhere but at the entry of receiving. */
 static __always_inline bool read_sent(const struct sk_buff *skb, struct echo *echo)
 {
-	return read_echo(skb, BPF_CORE_READ(skb, head) + compat_skb_network_header(skb), echo);
+	return read_echo(skb, compat_pointer(skb, head) + compat_skb_network_header(skb), echo);
 }
 
 /* At the entry of receiving the data begins with the IP header, and the network header may not be set. */
 static __always_inline bool read_received(const struct sk_buff *skb, struct echo *echo)
 {
-	return read_echo(skb, BPF_CORE_READ(skb, data), echo);
+	return read_echo(skb, compat_pointer(skb, data), echo);
 }
 
 static __always_inline bool is_icmp(const struct echo *echo)

@@ -30,7 +30,7 @@ enum {
 /* Point 1. */
 static __always_inline void device_queue(const struct sk_buff *skb)
 {
-	const struct sock *sk = BPF_CORE_READ(skb, sk);
+	const struct sock *sk = compat_pointer(skb, sk);
 	const struct net_device *dev;
 	struct ping_key key;
 	struct echo echo;
@@ -40,13 +40,13 @@ static __always_inline void device_queue(const struct sk_buff *skb)
 	if (!sk || !read_sent(skb, &echo) || echo.reply || BPF_CORE_READ(skb, skb_iif))
 		return;
 	/* a device of the host below one of a container is not where the request begins */
-	dev = BPF_CORE_READ(skb, dev);
+	dev = compat_pointer(skb, dev);
 	netns = device_netns(dev);
 	if (netns != compat_net_inum(compat_sock_net(sk)))
 		return;
 	ping = find(&echo, PINGTRACE_LOCAL, netns, &key);
 	/* the next of devices on top of each other; or TCP sends it once more, and it is as if it had waited for that */
-	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && !ping->event.l_rx_iprcv) {
+	if (ping && ping->buffer == (__u64)compat_pointer(skb, head) && !ping->event.l_rx_iprcv) {
 		if (echo.protocol == IPPROTO_TCP && ping->event.l_tx_devout) {
 			ping->event.l_tx_devqueue = compat_now();
 			ping->event.l_tx_devout = 0;
@@ -111,7 +111,7 @@ static __always_inline void device_out(void *ctx, const struct sk_buff *skb, con
 		ping = find(&echo, PINGTRACE_LOCAL, sender_netns(skb, dev), &key);
 		if (!ping || ping->event.l_rx_iprcv)
 			return;
-		if (!ping->event.l_tx_devout || ping->buffer == (__u64)BPF_CORE_READ(skb, head))
+		if (!ping->event.l_tx_devout || ping->buffer == (__u64)compat_pointer(skb, head))
 			ping->event.l_tx_devout = compat_now();
 		return;
 	}
@@ -133,7 +133,7 @@ static __always_inline void device_backlog(const struct sk_buff *skb)
 
 	if (!read_received(skb, &echo) || !echo.reply)
 		return;
-	ping = find(&echo, PINGTRACE_LOCAL, device_netns(BPF_CORE_READ(skb, dev)), &key);
+	ping = find(&echo, PINGTRACE_LOCAL, device_netns(compat_pointer(skb, dev)), &key);
 	if (ping && !ping->event.l_rx_iprcv)
 		ping->queued = compat_now();
 }
@@ -151,14 +151,14 @@ static __always_inline void device_receive(void *ctx, const struct sk_buff *skb)
 
 	if (!read_received(skb, &echo))
 		return;
-	dev = BPF_CORE_READ(skb, dev);
+	dev = compat_pointer(skb, dev);
 	pass(ctx, skb, dev, &echo, 0);
 	now = compat_now();
 	receiving = bpf_map_lookup_elem(&receivings, &zero);
 	if (!echo.reply) {
 		ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
 		/* a bridge's port, then the bridge */
-		if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head))
+		if (ping && ping->buffer == (__u64)compat_pointer(skb, head))
 			return;
 		if (!make_key(&echo, PINGTRACE_REMOTE, device_netns(dev), &key))
 			return;
@@ -200,7 +200,7 @@ static __always_inline void icmp_receive(const struct sk_buff *skb)
 
 	if (!read_sent(skb, &echo) || echo.reply)
 		return;
-	ping = find(&echo, PINGTRACE_REMOTE, device_netns(BPF_CORE_READ(skb, dev)), &key);
+	ping = find(&echo, PINGTRACE_REMOTE, device_netns(compat_pointer(skb, dev)), &key);
 	if (ping && !ping->event.r_tx_devout)
 		ping->event.r_rx_icmprcv = compat_now();
 }
@@ -289,7 +289,7 @@ static __always_inline void reader_woken(const struct task_struct *task)
  */
 static __always_inline void consumed(void *ctx, const struct sk_buff *skb)
 {
-	const struct sock *sk = BPF_CORE_READ(skb, sk);
+	const struct sock *sk = compat_pointer(skb, sk);
 	struct ping_key key;
 	struct echo echo;
 	struct ping *ping;
@@ -335,11 +335,11 @@ static __always_inline void dropped(void *ctx, const struct sk_buff *skb, __u32 
 	/* TCP sends it once more */
 	if (!read_sent(skb, &echo) || echo.protocol == IPPROTO_TCP)
 		return;
-	dev = BPF_CORE_READ(skb, dev);
+	dev = compat_pointer(skb, dev);
 	explained = compat_drop_is_explained(reason);
 	for_good = BPF_CORE_READ_BITFIELD_PROBED(skb, cloned) ? explained && !compat_drop_is_of_copy(reason) : 1;
 	ping = find(&echo, PINGTRACE_REMOTE, device_netns(dev), &key);
-	if (ping && (echo.reply || ping->buffer == (__u64)BPF_CORE_READ(skb, head))) {
+	if (ping && (echo.reply || ping->buffer == (__u64)compat_pointer(skb, head))) {
 		if (for_good)
 			drop(ctx, ping, &key, reason, echo.reply);
 		return;
@@ -351,7 +351,7 @@ static __always_inline void dropped(void *ctx, const struct sk_buff *skb, __u32 
 		return;
 	}
 	ping = find(&echo, PINGTRACE_LOCAL, sender_netns(skb, dev), &key);
-	if (ping && ping->buffer == (__u64)BPF_CORE_READ(skb, head) && (!ping->event.l_tx_devout || explained))
+	if (ping && ping->buffer == (__u64)compat_pointer(skb, head) && (!ping->event.l_tx_devout || explained))
 		drop(ctx, ping, &key, reason, 0);
 }
 
