@@ -33,6 +33,13 @@ pub struct Known {
     pub go_build_id: Option<String>,
 }
 
+/// What a database says that it is.
+struct Identity {
+    application: u32,
+    version: u32,
+    tables: i64,
+}
+
 /// How long a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -53,7 +60,7 @@ impl Store {
             store = Store::connect(path, read)?;
             store.identity()
         });
-        let (application, version) = identity?;
+        let Identity { application, version, .. } = identity?;
         store.check(application, version)?;
         if version < schema::READ_SINCE {
             return Err(Error::Older { path: path.to_owned(), found: version, known: schema::VERSION });
@@ -72,10 +79,10 @@ impl Store {
     pub fn create(path: &Path) -> Result<Store> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut store = Store::connect(path, flags)?;
-        let (application, version) = store.identity()?;
+        let Identity { application, version, tables } = store.identity()?;
         if application != 0 || version != 0 {
             store.check(application, version)?;
-        } else if store.tables()? > 0 {
+        } else if tables > 0 {
             return Err(store.foreign(0));
         }
         store.write(|transaction| {
@@ -117,15 +124,20 @@ impl Store {
         Ok(Store { connection, path: path.to_owned() })
     }
 
-    fn identity(&self) -> Result<(u32, u32)> {
+    /// Whose it is, its schema, and how many tables it has: all of one moment, for another may be making it.
+    fn identity(&self) -> Result<Identity> {
         let pragma = |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let both = pragma("application_id").and_then(|id| Ok((id as u32, pragma("user_version")? as u32)));
-        both.map_err(|source| self.error(source))
-    }
-
-    fn tables(&self) -> Result<i64> {
-        let count = self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0));
-        count.map_err(|source| self.error(source))
+        let read = || {
+            let moment = self.connection.unchecked_transaction()?;
+            let identity = Identity {
+                application: pragma("application_id")? as u32,
+                version: pragma("user_version")? as u32,
+                tables: moment.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+            };
+            moment.commit()?;
+            Ok(identity)
+        };
+        read().map_err(|source| self.error(source))
     }
 
     fn check(&self, application: u32, version: u32) -> Result<()> {

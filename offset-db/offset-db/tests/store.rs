@@ -261,6 +261,25 @@ fn two_writers_at_once_lose_nothing() {
     assert_eq!(Store::open(&path).unwrap().statistics().unwrap().files, 32);
 }
 
+/// Who comes while another makes the database sees it before or after that, and nothing in between.
+#[test]
+fn a_database_that_is_being_made_is_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..40 {
+        let path = folder.path().join(format!("{round}"));
+        let begin = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (path, begin) = (&path, &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    Store::create(path).unwrap();
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn a_full_disk_is_an_error_and_nothing_is_half_written() {
     let folder = tempfile::tempdir().unwrap();
