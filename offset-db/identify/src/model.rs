@@ -310,11 +310,7 @@ struct Surroundings<'i, 'd> {
 
 impl<'i, 'd> Surroundings<'i, 'd> {
     fn of(image: &'i Image<'d>, frames: &'i [Frame]) -> Self {
-        const WRITE: u64 = 1;
-        const ALLOCATED: u64 = 2;
-        const EXECUTED: u64 = 4;
         let imports: FxHashMap<u64, u64> = image.imports().iter().map(|(slot, name)| (slot.0, xxh3_64(name))).collect();
-        let constant = |section: &&image::Section<'_>| section.flags & (WRITE | ALLOCATED | EXECUTED) == ALLOCATED;
         let range = |section: &image::Section<'_>| section.address.0..section.address.0.saturating_add(section.size);
         let mut surroundings = Surroundings {
             image,
@@ -322,7 +318,7 @@ impl<'i, 'd> Surroundings<'i, 'd> {
             stubs: FxHashMap::default(),
             imports,
             pointers: image.pointers(),
-            constants: image.sections().iter().filter(constant).map(range).collect(),
+            constants: image.sections().iter().filter(|section| section.is_constant()).map(range).collect(),
             slots: image.section(".got").map(range).unwrap_or_default(),
         };
         for section in image.sections().iter().filter(|section| section.name.starts_with(b".plt")) {

@@ -96,6 +96,15 @@ pub struct Section<'d> {
     pub data: &'d [u8],
 }
 
+impl Section<'_> {
+    /// Whether it is loaded and neither written nor executed: texts and numbers.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        let all = elf::SHF_WRITE.0 | elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0;
+        self.flags & all == elf::SHF_ALLOC.0
+    }
+}
+
 /// The most segments: Linux loads no file whose table of them has more than 64 KiB (`load_elf_phdrs` of fs/binfmt_elf.c).
 const MOST_SEGMENTS: u64 = 2048;
 

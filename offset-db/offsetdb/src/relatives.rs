@@ -68,12 +68,12 @@ pub fn alike(model: &Model, signatures: &[Signature]) -> Vec<Alike> {
 /// Those of a package's versions that a text of the file is: nothing else is in it but spaces.
 #[must_use]
 pub fn told(image: &Image<'_>, versions: &BTreeSet<String>) -> BTreeSet<String> {
-    const WRITE: u64 = 1;
-    const ALLOCATED: u64 = 2;
-    const EXECUTED: u64 = 4;
     let longest = versions.iter().map(String::len).max().unwrap_or_default() + 2;
-    let is_constant = |section: &&image::Section<'_>| section.flags & (WRITE | ALLOCATED | EXECUTED) == ALLOCATED;
-    let texts = image.sections().iter().filter(is_constant).flat_map(|section| section.data.split(|byte| *byte == 0));
+    let texts = image
+        .sections()
+        .iter()
+        .filter(|section| section.is_constant())
+        .flat_map(|section| section.data.split(|byte| *byte == 0));
     let short = texts.filter(|text| text.len() <= longest).filter_map(|text| std::str::from_utf8(text).ok());
     short.map(str::trim).filter(|text| versions.contains(*text)).map(str::to_owned).collect()
 }
