@@ -29,6 +29,19 @@ impl Package {
     pub fn file_name(&self) -> String {
         format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
+
+    /// Whether a file is this package, by its size and hash.
+    ///
+    /// # Errors
+    /// It is there, and `sha256sum` cannot read it.
+    pub fn is_intact(&self, path: &Path) -> Result<bool> {
+        let found = std::fs::symlink_metadata(path).ok().filter(|meta| meta.is_file());
+        if found.map(|meta| meta.len()) != Some(self.size) {
+            return Ok(false);
+        }
+        let printed = stdout_of(Command::new("sha256sum").arg(path))?;
+        Ok(printed.trim_start_matches('\\').starts_with(&self.sha256))
+    }
 }
 
 /// A private apt root that has been updated.
@@ -112,7 +125,7 @@ impl AptRoot {
     /// the one that the registry's signed index describes.
     pub fn download(&self, package: &Package, folder: &Path) -> Result<PathBuf> {
         let path = folder.join(package.file_name());
-        if is_intact(package, &path)? {
+        if package.is_intact(&path)? {
             return Ok(path);
         }
         let partial = folder.join("partial");
@@ -122,7 +135,7 @@ impl AptRoot {
         command.current_dir(&partial).args(["-qq", "download"]).arg(format!("{}={}", package.name, package.version));
         stdout_of(&mut command)?;
         let downloaded = partial.join(package.file_name());
-        if !is_intact(package, &downloaded)? {
+        if !package.is_intact(&downloaded)? {
             return Err(Error::Differs { path: downloaded, size: package.size, sha256: package.sha256.clone() });
         }
         std::fs::rename(&downloaded, &path).map_err(Error::io(&path))?;
@@ -217,14 +230,6 @@ fn closure_names(listed: &str) -> Vec<String> {
     names
 }
 
-fn is_intact(package: &Package, path: &Path) -> Result<bool> {
-    if std::fs::symlink_metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| meta.len()) != Some(package.size) {
-        return Ok(false);
-    }
-    let printed = stdout_of(Command::new("sha256sum").arg(path))?;
-    Ok(printed.trim_start_matches('\\').starts_with(&package.sha256))
-}
-
 /// Fails where the file system of `folder` has less than `bytes` and a gibibyte's reserve.
 ///
 /// # Errors
@@ -294,7 +299,7 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
-            assert_eq!(is_intact(&package, &path).unwrap(), expected, "{content:?}");
+            assert_eq!(package.is_intact(&path).unwrap(), expected, "{content:?}");
         };
         check(None, false);
         check(Some("ab"), false);

@@ -5,7 +5,7 @@
 //!                     ├─> demo      the main job on this machine's kernel and on data/btf
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
 //!       │             ├─> deb       the agents and offsetdb as Debian packages
-//!       │             ├─> vm        plans against booted kernels
+//!       │             ├─> matrix    every claim against booted kernels
 //! kernels ────────────┴─> data      real packages -> data/btf, data/offsets.sqlite
 //! ```
 //!
@@ -18,12 +18,12 @@ mod deb;
 mod demo;
 mod fuzz;
 mod kernels;
+mod matrix;
 mod objects;
 mod process;
 mod setup;
 mod test;
 mod tidy;
-mod vm;
 mod workspace;
 
 use anyhow::Result;
@@ -65,8 +65,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Everything CI checks; the last lines are cargo test's.
     Test(test::Args),
-    /// Boot real kernels in qemu and hold plans against what they do.
-    Vm(vm::Args),
+    /// Boot real kernels in qemu, and hold plans and tests against them.
+    Matrix(matrix::Args),
     /// Layering, licences, and what must never be committed.
     Tidy,
 }
@@ -102,7 +102,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Test(args) => return test::run(&args),
-        Command::Vm(args) => return vm::run(&args),
+        Command::Matrix(args) => return matrix::run(&args),
         Command::Tidy => return tidy::run(),
     }
     Ok(ExitCode::SUCCESS)

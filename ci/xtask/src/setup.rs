@@ -2,6 +2,7 @@
 
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
+use lcc_vm::catalogue::{Architecture, Entry};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -116,12 +117,33 @@ impl Need {
     }
 }
 
-/// What only booting kernels needs.
-const EMULATOR: &[Need] = &[Need {
-    package: "qemu-system-x86",
-    probe: Probe::Program("qemu-system-x86_64"),
-    why: "boots real kernels, without KVM",
-}];
+/// What only booting kernels of an architecture needs.
+const fn emulator(architecture: Architecture) -> &'static [Need] {
+    match architecture {
+        Architecture::Amd64 | Architecture::I386 => &[Need {
+            package: "qemu-system-x86",
+            probe: Probe::Program("qemu-system-x86_64"),
+            why: "boots real kernels, without KVM",
+        }],
+        Architecture::Arm64 => &[Need {
+            package: "qemu-system-arm",
+            probe: Probe::Program("qemu-system-aarch64"),
+            why: "boots kernels of AArch64",
+        }],
+        Architecture::Armhf => &[],
+    }
+}
+
+/// What only programs for other architectures need.
+const CROSS: &[Need] =
+    &[Need { package: "lld", probe: Probe::Program("ld.lld"), why: "links programs for other architectures" }];
+
+/// What only building kernels needs.
+const KERNEL_BUILD: &[Need] = &[
+    Need { package: "flex", probe: Probe::Program("flex"), why: "the kernel's configuration is read by it" },
+    Need { package: "bison", probe: Probe::Program("bison"), why: "the kernel's configuration is read by it" },
+    Need { package: "bc", probe: Probe::Program("bc"), why: "the kernel's time constants are computed by it" },
+];
 
 /// What only measuring tcprt needs: what users look at servers with today.
 const ONLOOKERS: &[Need] = &[
@@ -154,12 +176,29 @@ pub(crate) fn install_missing() -> Result<()> {
     install(NEEDS)
 }
 
-/// Installs what booting kernels needs besides.
+/// Installs what booting kernels of these architectures needs besides.
 ///
 /// # Errors
 /// As [`install_missing`].
-pub(crate) fn install_emulator() -> Result<()> {
-    install(EMULATOR)
+pub(crate) fn install_emulators(architectures: &[Architecture]) -> Result<()> {
+    architectures.iter().try_for_each(|architecture| install(emulator(*architecture)))
+}
+
+/// Installs what these entries of the matrix need besides.
+///
+/// # Errors
+/// As [`install_missing`].
+pub(crate) fn install_for(entries: &[Entry]) -> Result<()> {
+    for entry in entries.iter().filter(|entry| entry.kernel.boot) {
+        install(emulator(entry.kernel.arch))?;
+        if entry.kernel.arch != Architecture::Amd64 {
+            install(CROSS)?;
+        }
+        if entry.kernel.source.is_some() {
+            install(KERNEL_BUILD)?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs what tcprt is measured beside.

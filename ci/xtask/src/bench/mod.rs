@@ -220,7 +220,7 @@ fn measure_here(args: &Args, only: &[Part], objects: &[PathBuf], mut show: impl 
     if wants(Part::Check) {
         if archives.is_dir() {
             let mut three = objects.to_vec();
-            three.push(crate::vm::zoo()?);
+            three.push(crate::matrix::zoo()?);
             show(check::table(&programs.lcc_btf, &archives, &three, args.repetitions, scratch.path())?);
         } else {
             eprintln!("bench: check: skipped, {} does not exist; see --btfhub", archives.display());

@@ -1,7 +1,7 @@
 //! What each way of tcprt's object adds to a request, in instructions: an emulator counts them.
 
 use super::table::{Cell, Table};
-use crate::vm::{self, Job};
+use crate::matrix::instructions::{self, Job};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -11,8 +11,8 @@ use std::time::Duration;
 const ROUNDS: usize = 5;
 const REQUESTS: u64 = 500;
 
-/// The line of the kernel, as `cargo xtask vm --line` has it: all ranks work there.
-const LINE: &str = "6.12";
+/// The kernel, as kernels.toml names it: all ranks work there.
+const KERNEL: &str = "6.12-cloud";
 
 /// A turn takes some seconds; there are fifty.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -23,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// qemu, redis or a program of ours is missing, or fails in the machine.
 pub(crate) fn tables(object: &Path) -> Result<Vec<Table>> {
     let words = ["/bin/rank_cost", "/tcprt.o", &ROUNDS.to_string(), &REQUESTS.to_string(), "/bin/tcprt"];
-    let (release, told) = vm::count_instructions(&Job {
-        line: LINE,
+    let (release, told) = instructions::count(&Job {
+        kernel: KERNEL,
         examples: vec!["rank_cost"],
         programs: vec!["redis-server", "redis-benchmark"],
         agents: true,

@@ -125,16 +125,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A private apt for a suite and an architecture, in the cache.
-///
-/// # Errors
-/// The machine's apt has no Debian mirror, or apt-get failed.
-pub(crate) fn apt_root(suite: Suite, architecture: &str) -> Result<AptRoot> {
-    let mirrors = apt::mirrors(Path::new("/etc/apt"))?;
-    let folder = workspace::cache()?.join("apt").join(format!("{}-{architecture}", suite.name));
-    Ok(AptRoot::open(folder, &mirrors, suite, architecture)?)
-}
-
 /// As [`AptRoot::download`], and says so: some take minutes.
 pub(crate) fn download(root: &AptRoot, package: &Package, folder: &Path) -> Result<PathBuf> {
     eprintln!("+ {} ({} MiB)", package.file_name(), package.size >> 20);

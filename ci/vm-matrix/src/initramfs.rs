@@ -9,13 +9,13 @@ const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
 /// A file: its name in the archive, its place here, whether it is a program.
-pub(super) type File = (String, PathBuf, bool);
+pub type File = (String, PathBuf, bool);
 
 /// Writes files. Of several of one name the first counts.
 ///
 /// # Errors
 /// A file cannot be read, or the archive not written.
-pub(super) fn write(archive: &Path, files: &[File]) -> Result<()> {
+pub fn write(archive: &Path, files: &[File]) -> Result<()> {
     let mut out = Vec::new();
     // sorted, so that a folder comes before those in it
     let folders: BTreeSet<&str> =

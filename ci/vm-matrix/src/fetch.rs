@@ -1,0 +1,497 @@
+//! Kernels from Debian's registry, in a cache.
+//!
+//! ```text
+//! kernels.toml ─> a private apt for each suite and architecture ─> the newest package of that line, at this moment
+//!      ─> kernel and modules, each with its hash ─┬─> resolved.json: what was found, for a run without network
+//!         the debug package, as it is             ┘
+//! ```
+//!
+//! Packages vanish from the registry when newer ones replace them: the newest that can really be had is taken. What is in the cache is
+//! checked before it is used; what is damaged is fetched again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, anyhow, bail};
+use apt::{AptRoot, Mirrors, Package, Suite};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::catalogue::{Architecture, Entry, Kernel};
+use crate::own;
+
+/// The modules that objects and tests need, where they are not built in; none of them needs another one.
+const MODULES: [&str; 6] = ["veth", "sch_ingress", "cls_bpf", "sch_tbf", "sch_netem", "tun"];
+
+/// A kernel in the cache.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The package that it is of, and its version.
+    pub package: String,
+    /// That of the package.
+    pub version: String,
+    /// What is booted.
+    pub kernel: PathBuf,
+    /// In the order of insertion.
+    pub modules: Vec<PathBuf>,
+    /// What has its DWARF: a debug package, or a vmlinux. `None` where it was not asked for.
+    pub debug: Option<PathBuf>,
+    /// What was wished for and cannot be had.
+    pub missing: Vec<String>,
+}
+
+/// Which packages a kernel of the catalogue is, as it was found last.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Resolved {
+    image: Found,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    debug: Option<Found>,
+}
+
+/// A package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Found {
+    name: String,
+    version: String,
+    architecture: String,
+    size: u64,
+    sha256: String,
+}
+
+impl Found {
+    fn of(package: &Package) -> Found {
+        let Package { name, version, architecture, size, sha256 } = package.clone();
+        Found { name, version, architecture, size, sha256 }
+    }
+
+    fn package(&self) -> Package {
+        let Found { name, version, architecture, size, sha256 } = self.clone();
+        Package { name, version, architecture, size, sha256 }
+    }
+}
+
+/// What a folder of the cache has: files and their hashes.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Contents {
+    /// Of the package.
+    sha256: String,
+    /// By path in the folder, xxh3-128 in hexadecimal.
+    files: BTreeMap<String, String>,
+    #[serde(default)]
+    missing: Vec<String>,
+}
+
+/// The name of [`Contents`] in its folder.
+const CONTENTS: &str = "contents.json";
+
+/// The cache, and the registry behind it.
+pub struct Store {
+    cache: PathBuf,
+    /// Without network: what is not in the cache is an error.
+    offline: bool,
+    mirrors: Option<Mirrors>,
+    roots: Mutex<BTreeMap<String, Arc<AptRoot>>>,
+}
+
+impl Store {
+    /// Opens the cache, an absolute path; makes it if need be.
+    ///
+    /// # Errors
+    /// The machine's apt has no Debian mirror (unless offline), or the folder cannot be made.
+    pub fn open(cache: &Path, offline: bool) -> Result<Store> {
+        fs::create_dir_all(cache.join("matrix")).with_context(|| format!("create {}", cache.display()))?;
+        let mirrors = if offline { None } else { Some(apt::mirrors(Path::new("/etc/apt"))?) };
+        Ok(Store { cache: cache.to_owned(), offline, mirrors, roots: Mutex::default() })
+    }
+
+    /// A private apt of a suite and an architecture; updated once.
+    ///
+    /// # Errors
+    /// There is no network.
+    pub fn root(&self, suite: Suite, architecture: &str) -> Result<Arc<AptRoot>> {
+        let Some(mirrors) = &self.mirrors else { bail!("it is not in the cache, and the registry is not asked") };
+        let name = format!("{}-{architecture}", suite.name);
+        let mut roots = self.roots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(root) = roots.get(&name) {
+            return Ok(Arc::clone(root));
+        }
+        let root = Arc::new(AptRoot::open(self.cache.join("apt").join(&name), mirrors, suite, architecture)?);
+        roots.insert(name, Arc::clone(&root));
+        Ok(root)
+    }
+
+    /// A package as a file in the cache.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn package(&self, suite: Suite, architecture: &str, package: &Package) -> Result<PathBuf> {
+        let folder = self.cache.join("debs");
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        if self.offline {
+            let path = folder.join(package.file_name());
+            if !package.is_intact(&path)? {
+                bail!("{}: missing or damaged, and the registry is not asked", path.display());
+            }
+            return Ok(path);
+        }
+        let root = self.root(suite, architecture)?;
+        if !package.is_intact(&folder.join(package.file_name()))? {
+            eprintln!("+ {} ({} MiB)", package.file_name(), package.size >> 20);
+        }
+        Ok(root.download(package, &folder)?)
+    }
+
+    /// The kernel of an entry.
+    ///
+    /// # Errors
+    /// The registry has none, or it cannot be fetched, unpacked or built.
+    pub fn image(&self, entry: &Entry) -> Result<Image> {
+        let (kernel, suite) = (&entry.kernel, entry.suite()?);
+        let image = match &kernel.source {
+            Some(source) => self.built(kernel, suite, source),
+            None => self.fetched(kernel, suite, entry.btf() == Some(crate::catalogue::Btf::Debug)),
+        };
+        image.with_context(|| format!("the kernel {}", kernel.name))
+    }
+
+    /// One that is built here.
+    fn built(&self, kernel: &Kernel, suite: Suite, source: &str) -> Result<Image> {
+        let package = match self.offline {
+            true => self.resolved(&kernel.name)?.image.package(),
+            false => newest(&*self.root(suite, "amd64")?, source)?,
+        };
+        let deb = self.package(suite, "amd64", &package)?;
+        let fragments: Vec<&str> = kernel.config.iter().map(|name| own::fragment(name)).collect::<Result<_>>()?;
+        let built = own::build(&own::Recipe { source: &deb, fragments: &fragments }, &self.cache)?;
+        self.record(&kernel.name, Resolved { image: Found::of(&package), debug: None })?;
+        Ok(Image {
+            package: package.name,
+            version: package.version,
+            kernel: built.image,
+            modules: Vec::new(),
+            debug: Some(built.vmlinux),
+            missing: Vec::new(),
+        })
+    }
+
+    fn fetched(&self, kernel: &Kernel, suite: Suite, with_debug: bool) -> Result<Image> {
+        let architecture = kernel.arch.name();
+        if self.offline {
+            let resolved = self.resolved(&kernel.name)?;
+            return self.in_cache(kernel, suite, &resolved, with_debug);
+        }
+        let root = self.root(suite, architecture)?;
+        let flavour = kernel.flavour.as_deref().unwrap_or_default();
+        let mut why = Vec::new();
+        for (name, release) in candidates(&root, kernel.line.as_deref(), flavour)? {
+            let attempt = || -> Result<Image> {
+                let image = newest(&root, &name)?;
+                let debug = match with_debug {
+                    true => Some(newest(&root, &format!("linux-image-{release}-dbg"))?),
+                    false => None,
+                };
+                let resolved = Resolved { image: Found::of(&image), debug: debug.as_ref().map(Found::of) };
+                let image = self.in_cache(kernel, suite, &resolved, with_debug)?;
+                self.record(&kernel.name, resolved)?;
+                Ok(image)
+            };
+            match attempt() {
+                Ok(image) => return Ok(image),
+                Err(error) => why.push(format!("{name}: {error:#}")),
+            }
+        }
+        bail!(
+            "the registry has no linux-image-{}*-{flavour} in {} that can be had; {}",
+            kernel.line.as_deref().unwrap_or_default(),
+            suite.name,
+            why.join("; ")
+        )
+    }
+
+    /// The packages' kernel, unpacked; fetched, if it is not there or damaged.
+    fn in_cache(&self, kernel: &Kernel, suite: Suite, resolved: &Resolved, with_debug: bool) -> Result<Image> {
+        let (package, architecture) = (resolved.image.package(), kernel.arch.name());
+        let folder = self.cache.join("matrix").join(package.file_name().trim_end_matches(".deb"));
+        let contents = match intact(&folder, &package.sha256)? {
+            Some(contents) => contents,
+            None if self.offline => bail!("{}: missing or damaged, and the registry is not asked", folder.display()),
+            None => self.unpack(suite, architecture, &package, &folder)?,
+        };
+        let debug = match (&resolved.debug, with_debug) {
+            (Some(debug), true) => Some(self.package(suite, architecture, &debug.package())?),
+            (None, true) => bail!("its debug package was not looked for when it was fetched"),
+            (_, false) => None,
+        };
+        let modules = MODULES.map(|module| format!("{module}.ko"));
+        let modules = modules.iter().filter(|file| contents.files.contains_key(*file)).map(|file| folder.join(file));
+        Ok(Image {
+            package: package.name,
+            version: package.version,
+            kernel: folder.join(KERNEL),
+            modules: modules.collect(),
+            debug,
+            missing: contents.missing,
+        })
+    }
+
+    /// Fetches a package, takes out of it what is needed, and forgets the package.
+    fn unpack(&self, suite: Suite, architecture: &str, package: &Package, folder: &Path) -> Result<Contents> {
+        let parent = folder.parent().context("a folder with a parent")?;
+        let fresh = tempfile::tempdir_in(parent).context("a folder to unpack into")?;
+        let deb = self.package(suite, architecture, package)?;
+        extract(&deb, fresh.path())?;
+        let _ = fs::remove_file(&deb);
+        let mut missing = Vec::new();
+        // from 6.19 on modules are a package of their own
+        let release = package.name.strip_prefix("linux-binary-");
+        if let Some(modules) = release.map(|release| format!("linux-modules-{release}")) {
+            let fetched = newest(&*self.root(suite, architecture)?, &modules)
+                .and_then(|package| self.package(suite, architecture, &package))
+                .and_then(|deb| extract(&deb, fresh.path()).map(|()| deb));
+            match fetched {
+                Ok(deb) => drop(fs::remove_file(deb)),
+                Err(error) => missing.push(format!("{modules} cannot be had: {error:#}")),
+            }
+        }
+        let mut contents = Contents { sha256: package.sha256.clone(), missing, ..Contents::default() };
+        for entry in fs::read_dir(fresh.path()).context("list what was unpacked")?.flatten() {
+            let bytes = fs::read(entry.path()).with_context(|| entry.path().display().to_string())?;
+            contents.files.insert(entry.file_name().to_string_lossy().into_owned(), hash(&bytes));
+        }
+        if !contents.files.contains_key(KERNEL) {
+            bail!("no kernel in the package");
+        }
+        let text = serde_json::to_vec_pretty(&contents).context("write JSON")?;
+        fs::write(fresh.path().join(CONTENTS), text).context("write what was unpacked")?;
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        fs::rename(fresh.keep(), folder).with_context(|| format!("write {}", folder.display()))?;
+        Ok(contents)
+    }
+
+    fn records(&self) -> PathBuf {
+        self.cache.join("matrix/resolved.json")
+    }
+
+    fn resolved(&self, kernel: &str) -> Result<Resolved> {
+        let records = read_records(&self.records())?;
+        records.get(kernel).cloned().ok_or_else(|| anyhow!("it was never fetched, and the registry is not asked"))
+    }
+
+    /// Notes what a kernel was found to be.
+    fn record(&self, kernel: &str, resolved: Resolved) -> Result<()> {
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let path = self.records();
+        let mut records = read_records(&path)?;
+        records.insert(kernel.to_owned(), resolved);
+        let text = serde_json::to_vec_pretty(&records).context("write JSON")?;
+        let mut file = tempfile::NamedTempFile::new_in(self.cache.join("matrix")).context("a temporary file")?;
+        std::io::Write::write_all(&mut file, &text).with_context(|| format!("write {}", path.display()))?;
+        file.persist(&path).with_context(|| format!("write {}", path.display()))?;
+        Ok(())
+    }
+}
+
+fn read_records(path: &Path) -> Result<BTreeMap<String, Resolved>> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("read {}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+fn newest(root: &AptRoot, name: &str) -> Result<Package> {
+    root.newest(&[name.to_owned()])?.pop().with_context(|| format!("the record of {name}"))
+}
+
+/// What the kernel is called in its folder.
+const KERNEL: &str = "vmlinuz";
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
+}
+
+/// What a folder has, if it is of that package and all of it is as it was written.
+fn intact(folder: &Path, sha256: &str) -> Result<Option<Contents>> {
+    let Ok(text) = fs::read(folder.join(CONTENTS)) else { return Ok(None) };
+    let Ok(contents) = serde_json::from_slice::<Contents>(&text) else { return Ok(None) };
+    let is_whole =
+        |(name, expected): (&String, &String)| fs::read(folder.join(name)).is_ok_and(|b| hash(&b) == *expected);
+    let whole = contents.sha256 == sha256 && contents.files.iter().all(is_whole);
+    if !whole {
+        eprintln!("vm: {}: not what was written there, it is fetched again", folder.display());
+    }
+    Ok(whole.then_some(contents))
+}
+
+/// Takes the kernel and the modules that there are out of a package.
+fn extract(deb: &Path, folder: &Path) -> Result<()> {
+    let unpacked = tempfile::tempdir_in(folder.parent().context("a folder with a parent")?).context("a folder")?;
+    let mut packer = Command::new("dpkg-deb");
+    packer.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stdin(Stdio::null());
+    let mut packing = packer.spawn().context("start dpkg-deb")?;
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--wildcards", "--no-anchored", "-C"]).arg(unpacked.path()).arg("vmlinuz*");
+    tar.args(MODULES.map(|module| format!("{module}.ko*")));
+    // what is not there is no error
+    tar.stdin(packing.stdout.take().context("dpkg-deb's output")?).stderr(Stdio::null());
+    tar.status().context("start tar")?;
+    drop(tar);
+    let packed = packing.wait().context("wait for dpkg-deb")?;
+    if !packed.success() {
+        bail!("{}: dpkg-deb: {packed}", deb.display());
+    }
+    let mut open = vec![unpacked.path().to_path_buf()];
+    while let Some(inner) = open.pop() {
+        for entry in fs::read_dir(&inner).with_context(|| format!("list {}", inner.display()))?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let kind = entry.file_type().context("a file's type")?;
+            if kind.is_dir() {
+                open.push(path);
+            } else if kind.is_file() && name.starts_with(KERNEL) {
+                fs::rename(&path, folder.join(KERNEL)).context("move the kernel")?;
+            } else if kind.is_file() && name.contains(".ko") {
+                let path = uncompressed(path)?;
+                let name = path.file_name().unwrap_or_default().to_owned();
+                fs::rename(&path, folder.join(name)).context("move a module")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A module as the kernel takes it.
+fn uncompressed(mut path: PathBuf) -> Result<PathBuf> {
+    let program = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return Ok(path),
+    };
+    let status =
+        Command::new(program).args(["-d", "-q"]).arg(&path).status().with_context(|| format!("start {program}"))?;
+    if !status.success() {
+        bail!("{program} -d {}: {status}", path.display());
+    }
+    path.set_extension("");
+    Ok(path)
+}
+
+/// The packages of a line and flavour, newest first: their names, and the releases with the flavour.
+fn candidates(root: &AptRoot, line: Option<&str>, flavour: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    // from 6.19 on linux-image-* is a metapackage, and the kernel is in linux-binary-*: of one release that comes first
+    for prefix in ["linux-binary-", "linux-image-"] {
+        for name in root.names(&format!("{prefix}{}", line.unwrap_or_default()))? {
+            let Some(release) = name.strip_prefix(prefix).filter(|release| is_of(release, line, flavour)) else {
+                continue;
+            };
+            found.push((numbers(release), name.clone(), release.to_owned()));
+        }
+    }
+    found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    Ok(found.into_iter().map(|(_, name, release)| (name, release)).collect())
+}
+
+/// `6.1.0-56-cloud-amd64` of line 6.1 and flavour cloud-amd64; not a metapackage's `6.1-cloud-amd64`, nor another flavour's
+/// `6.1.0-56-rt-amd64`, nor a debug package.
+fn is_of(release: &str, line: Option<&str>, flavour: &str) -> bool {
+    let Some(version) = release.strip_suffix(flavour).and_then(|rest| rest.strip_suffix('-')) else { return false };
+    let mut parts = version.splitn(3, '.');
+    let (Some(major), Some(minor), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let is_version = |c: char| c.is_ascii_digit() || "+-.deb".contains(c);
+    let first = major.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    first && rest.chars().all(is_version) && line.is_none_or(|line| line == format!("{major}.{minor}"))
+}
+
+/// The numbers in a release, to compare.
+fn numbers(release: &str) -> Vec<u64> {
+    let digits = |c: char| !c.is_ascii_digit();
+    release.split(digits).filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Programs of a package and all that they need, for a root folder of the guest: the files, by their paths there.
+///
+/// # Errors
+/// The packages cannot be had.
+pub fn programs(store: &Store, architecture: Architecture, packages: &[&str]) -> Result<PathBuf> {
+    let (suite, name) = (Suite::BOOKWORM, architecture.name());
+    let folder = store.cache.join("matrix").join(format!("programs-{}-{name}", packages.join("-")));
+    if folder.join(CONTENTS).exists() {
+        return Ok(folder);
+    }
+    let root = store.root(suite, name)?;
+    let mut needed = Vec::new();
+    for package in packages {
+        needed.extend(root.closure(package)?);
+    }
+    needed.sort_by(|a, b| a.name.cmp(&b.name));
+    needed.dedup();
+    let debs = needed.iter().map(|package| store.package(suite, name, package)).collect::<Result<Vec<_>>>()?;
+    unpack_whole(&debs, &folder)
+}
+
+/// Unpacks packages into one folder, which is there whole or not at all.
+///
+/// # Errors
+/// dpkg-deb failed.
+pub fn unpack_whole(debs: &[PathBuf], folder: &Path) -> Result<PathBuf> {
+    let fresh = tempfile::tempdir_in(folder.parent().context("a folder with a parent")?).context("a folder")?;
+    for deb in debs {
+        let status =
+            Command::new("dpkg-deb").arg("-x").arg(deb).arg(fresh.path()).status().context("start dpkg-deb")?;
+        if !status.success() {
+            bail!("dpkg-deb -x {}: {status}", deb.display());
+        }
+    }
+    let names: Vec<String> =
+        debs.iter().filter_map(|deb| Some(deb.file_name()?.to_string_lossy().into_owned())).collect();
+    fs::write(fresh.path().join(CONTENTS), serde_json::to_vec_pretty(&names).context("write JSON")?)
+        .context("write")?;
+    let _ = fs::remove_dir_all(folder);
+    fs::rename(fresh.keep(), folder).with_context(|| format!("write {}", folder.display()))?;
+    Ok(folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_told_from_their_names() {
+        let check = |release, line, flavour, expected| assert_eq!(is_of(release, line, flavour), expected, "{release}");
+        check("6.1.0-56-cloud-amd64", Some("6.1"), "cloud-amd64", true);
+        check("6.1.0-56-cloud-amd64", Some("6.12"), "cloud-amd64", false);
+        check("6.1.0-56-cloud-amd64", Some("6.1"), "amd64", false);
+        check("6.1-cloud-amd64", Some("6.1"), "cloud-amd64", false);
+        check("6.1.0-56-cloud-amd64-dbg", Some("6.1"), "cloud-amd64", false);
+        check("6.1.0-56-rt-amd64", Some("6.1"), "amd64", false);
+        check("6.1.0-56-amd64", Some("6.1"), "amd64", true);
+        check("6.1.0-50-686-pae", Some("6.1"), "686-pae", true);
+        check("6.1.0-50-rt-686-pae", Some("6.1"), "686-pae", false);
+        check("7.3.4+deb13-cloud-amd64", None, "cloud-amd64", true);
+        assert!(numbers("7.3.4+deb13-cloud-amd64") > numbers("7.2.12+deb13-cloud-amd64"));
+    }
+
+    #[test]
+    fn what_is_damaged_in_the_cache_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+        write(KERNEL, b"kernel");
+        let files = BTreeMap::from([(KERNEL.to_owned(), hash(b"kernel"))]);
+        let contents = Contents { sha256: "12".to_owned(), files, missing: Vec::new() };
+        write(CONTENTS, &serde_json::to_vec(&contents).unwrap());
+        assert_eq!(intact(folder.path(), "12").unwrap(), Some(contents));
+        assert_eq!(intact(folder.path(), "13").unwrap(), None);
+        write(KERNEL, b"kernem");
+        assert_eq!(intact(folder.path(), "12").unwrap(), None);
+        fs::remove_file(folder.path().join(KERNEL)).unwrap();
+        assert_eq!(intact(folder.path(), "12").unwrap(), None);
+        write(CONTENTS, b"{");
+        assert_eq!(intact(folder.path(), "12").unwrap(), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! What goes into the machines of an architecture: `lcc-vm`, the agents, tests with what they load and run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use lcc_vm::catalogue::Architecture;
+use lcc_vm::fetch::{self, Store};
+use lcc_vm::initramfs::File;
+use lcc_vm::programs;
+use lcc_vm::run::Kit;
+use serde_json::Value;
+
+use super::target::Target;
+use crate::{process, workspace};
+
+/// The programs of tests: their packages, and whether only thorough entries run them.
+const TESTS: [(&str, &str, bool); 3] = [
+    ("lcc-tests", "agents_in_kernels", false),
+    ("lcc-tests", "tcprt_http", true),
+    ("lcc-tests", "tcprt_payload", true),
+];
+
+/// The sources of the objects that tests load.
+const OBJECTS: [&str; 2] = ["bpf/tcprt/tcprt.bpf.c", "tests/tests/fixtures/lossy.bpf.c"];
+
+/// Programs that tests run, and the packages that they are in.
+const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("openssl", "openssl")];
+
+/// What OpenSSL reads.
+const OPENSSL_CNF: &str = "usr/lib/ssl/openssl.cnf";
+
+/// Builds the kit of an architecture; with tests, or only what verifies objects.
+///
+/// # Errors
+/// Something cannot be built or fetched.
+pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> Result<Kit> {
+    let target = Target::of(store, architecture)?;
+    let folder = target.folder()?;
+    if !tests {
+        process::run(target.cargo("build", &["lcc-vm"])?.args(["--package", "lcc-vm", "--bins"]))?;
+        return Ok(Kit { files: vec![("init".to_owned(), folder.join("lcc-vm"), true)], ..Kit::default() });
+    }
+    // one set of packages for both, so that nothing is built twice
+    const PACKAGES: [&str; 6] = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-tests", "lcc-loader"];
+    let packages = || PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let loaders = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-loader"];
+    process::run(target.cargo("build", &loaders)?.args(packages()).arg("--bins"))?;
+    let mut files = vec![("init".to_owned(), folder.join("lcc-vm"), true)];
+    for program in ["lcc-load", "tcprt", "pingtrace"] {
+        files.push((format!("bin/{program}"), folder.join(program), true));
+    }
+    let mut kit = Kit { files, ..Kit::default() };
+    let mut build = target.cargo("test", &loaders)?;
+    build.args(packages()).args(["--no-run", "--message-format=json-render-diagnostics"]);
+    build.args(TESTS.iter().flat_map(|(_, test, _)| ["--test", test]));
+    let said = process::stdout_of(&mut build)?;
+    for message in said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let found = TESTS.iter().find(|(_, test, _)| message["target"]["name"] == *test);
+        if let (Some((_, test, thorough)), Some(path)) = (found, message["executable"].as_str()) {
+            kit.files.push((format!("tests/{test}"), path.into(), true));
+            let list = if *thorough { &mut kit.thorough } else { &mut kit.tests };
+            list.push(format!("/tests/{test}"));
+        }
+    }
+    if kit.tests.len() + kit.thorough.len() != TESTS.len() {
+        bail!("cargo built {} of {} programs of tests", kit.tests.len() + kit.thorough.len(), TESTS.len());
+    }
+    kit.files.extend(fixtures(architecture)?);
+    kit.files.extend(tools(store, architecture)?);
+    let variables = [
+        ("LCC_OBJECTS", "/tests/objects"),
+        ("LCC_TCPRT", "/tests/objects"),
+        ("LCC_FIXTURES", "/tests/fixtures"),
+        ("LCC_AGENTS", "/bin"),
+        ("LCC_EMULATED", "1"),
+    ];
+    kit.environment = BTreeMap::from(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Ok(kit)
+}
+
+/// The object with a program of every kind, and the project's own.
+///
+/// # Errors
+/// clang failed.
+pub(crate) fn objects() -> Result<Vec<PathBuf>> {
+    let mut objects = vec![zoo()?];
+    objects.extend(crate::objects::build()?);
+    Ok(objects)
+}
+
+/// The object with a program of every kind.
+///
+/// # Errors
+/// clang failed.
+pub(crate) fn zoo() -> Result<PathBuf> {
+    compiled(Path::new("loader/lcc-load/tests/fixtures/zoo.bpf.c"))
+}
+
+/// Compiles a BPF source of the project's into `target/matrix/objects`.
+fn compiled(source: &Path) -> Result<PathBuf> {
+    let folder = workspace::create(workspace::target()?.join("matrix/objects"))?;
+    let name = source.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.c", ".o");
+    let object = folder.join(name);
+    compile::object(&workspace::root()?, source, &object, &[])?;
+    Ok(object)
+}
+
+/// What tests load.
+fn fixtures(_architecture: Architecture) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for source in OBJECTS {
+        let object = compiled(Path::new(source))?;
+        let name = object.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((format!("tests/objects/{name}"), object, false));
+    }
+    Ok(files)
+}
+
+/// What tests run: this machine's own programs, or for another architecture those of Debian's packages, each with its libraries.
+fn tools(store: &Store, architecture: Architecture) -> Result<Vec<File>> {
+    if architecture == Architecture::Amd64 && cfg!(target_arch = "x86_64") {
+        let mut files = Vec::new();
+        for (program, _) in TOOLS {
+            files.extend(programs::with_libraries(program)?.with_context(|| format!("{program} is not installed"))?);
+        }
+        let configuration = Path::new("/").join(OPENSSL_CNF);
+        if configuration.exists() {
+            files.push((OPENSSL_CNF.to_owned(), configuration, false));
+        }
+        return Ok(files);
+    }
+    let folder = fetch::programs(store, architecture, &TOOLS.map(|(_, package)| package))?;
+    let mut files = Vec::new();
+    let mut open = vec![folder.clone()];
+    while let Some(inner) = open.pop() {
+        for entry in std::fs::read_dir(&inner).with_context(|| format!("list {}", inner.display()))?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let relative = path.strip_prefix(&folder).unwrap_or(&path).to_string_lossy().into_owned();
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if path.is_dir() && !is_link {
+                let skipped = ["share", "gconv", "audit", "perl-base", "perl"];
+                if !skipped.contains(&&*name) {
+                    open.push(path);
+                }
+            } else if path.is_file()
+                && (name.contains(".so") || TOOLS.iter().any(|(tool, _)| relative.ends_with(&format!("bin/{tool}"))))
+            {
+                // Debian's folders are one since 12, and packages have both names
+                let relative = if name.contains(".so") { relative } else { format!("bin/{name}") };
+                files.push((relative, path, true));
+            }
+        }
+    }
+    Ok(files)
+}
