@@ -60,7 +60,8 @@ fn insert_modules() -> Result<()> {
 /// A program of the archive, with the environment that it finds.
 fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env("PATH", "/bin").env("LCC_TCPRT", "/tests/objects").env("LCC_AGENTS", "/bin").stdin(Stdio::null());
+    command.env("PATH", "/bin").env("LCC_EMULATED", "1").stdin(Stdio::null());
+    command.env("LCC_OBJECTS", "/tests/objects").env("LCC_FIXTURES", "/tests/fixtures").env("LCC_AGENTS", "/bin");
     command
 }
 
