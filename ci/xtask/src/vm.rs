@@ -220,7 +220,18 @@ const LIMIT: Duration = Duration::from_secs(120);
 const WITH_TESTS: Duration = Duration::from_secs(900);
 
 /// The programs of tests that run in a virtual machine.
-const TESTS: [&str; 3] = ["agents_in_kernels", "tcprt_http", "tcprt_payload"];
+const TESTS: [&str; 7] =
+    ["agent", "agents_in_kernels", "kernel_truth", "stripped_uprobe", "tcprt_http", "tcprt_payload", "unprivileged"];
+
+/// Sources of the objects that they load.
+const OBJECTS: [&str; 6] = [
+    "bpf/tcprt/tcprt.bpf.c",
+    "loader/lcc-load/tests/fixtures/zoo.bpf.c",
+    "loader/tests/fixtures/agent.bpf.c",
+    "tests/tests/fixtures/lossy.bpf.c",
+    "tests/tests/fixtures/truth.bpf.c",
+    "tests/tests/fixtures/victim.bpf.c",
+];
 
 /// Programs of this machine that tests run, where there are such.
 const TOOLS: [&str; 2] = ["ip", "openssl"];
@@ -231,7 +242,7 @@ const OPENSSL_CNF: &str = "/usr/lib/ssl/openssl.cnf";
 /// Builds the tests, and what they load and run.
 fn tests() -> Result<Vec<File>> {
     let mut build = static_build("test", "lcc-loader/static")?;
-    build.args(["--no-run", "--package", "lcc-tests", "--package", "lcc-loader"]);
+    build.args(["--no-run", "--package", "lcc-tests", "--package", "lcc-loader", "--package", "lcc-load"]);
     build.arg("--message-format=json-render-diagnostics");
     build.args(TESTS.iter().flat_map(|test| ["--test", test]));
     let said = process::stdout_of(&mut build)?;
@@ -246,11 +257,13 @@ fn tests() -> Result<Vec<File>> {
         bail!("cargo built {} of {} programs of tests", files.len(), TESTS.len());
     }
     let folder = workspace::create(workspace::target()?.join("vm"))?;
-    for (source, name) in [("bpf/tcprt/tcprt.bpf.c", "tcprt.o"), ("tests/tests/fixtures/lossy.bpf.c", "lossy.o")] {
-        let object = folder.join(name);
+    for source in OBJECTS {
+        let name = source.rsplit('/').next().unwrap_or(source).replace(".bpf.c", ".o");
+        let object = folder.join(&name);
         compile::object(&workspace::root()?, Path::new(source), &object, &[])?;
         files.push((format!("tests/objects/{name}"), object, false));
     }
+    files.extend(victim()?);
     files.extend(agents()?);
     for tool in TOOLS {
         files.extend(programs::with_libraries(tool)?.unwrap_or_default());
@@ -261,11 +274,22 @@ fn tests() -> Result<Vec<File>> {
     Ok(files)
 }
 
+/// Makes the stripped program that a test probes, and the database that knows it.
+fn victim() -> Result<Vec<File>> {
+    let folder = workspace::create(workspace::target()?.join("vm/fixtures"))?;
+    let mut build = static_build("build", "lcc-loader/static")?;
+    process::run(build.args(["--package", "lcc-tests", "--package", "lcc-loader", "--example", "victim"]))?;
+    let make = static_folder()?.join("examples/victim");
+    process::run(process::command(make, &workspace::root()?).args(["--cc", "gcc"]).arg(&folder))?;
+    let file = |name: &str, is_program| (format!("tests/fixtures/{name}"), folder.join(name), is_program);
+    Ok(vec![file("victim", true), file("victim.sqlite", false)])
+}
+
 /// Builds the agents.
 fn agents() -> Result<Vec<File>> {
-    let mut build = static_build("build", "tcprt/static,pingtrace/static")?;
-    process::run(build.args(["--package", "tcprt", "--package", "pingtrace", "--bins"]))?;
-    ["tcprt", "pingtrace"]
+    let mut build = static_build("build", "tcprt/static,pingtrace/static,lcc-load/static")?;
+    process::run(build.args(["--package", "tcprt", "--package", "pingtrace", "--package", "lcc-load", "--bins"]))?;
+    ["tcprt", "pingtrace", "lcc-load"]
         .map(|agent| stripped(&static_folder()?.join(agent), &format!("bin/{agent}")))
         .into_iter()
         .collect()
@@ -277,11 +301,13 @@ fn guest() -> Result<File> {
     stripped(&static_folder()?.join("vm-guest"), "init")
 }
 
-/// A program without what only a debugger reads, which is most of it: the archive is the machine's memory.
+/// A program without what only a debugger reads, which is most of it: the archive is the machine's memory. Functions that a test of uprobes
+/// has for itself keep their names.
 fn stripped(program: &Path, name: &str) -> Result<File> {
     let folder = workspace::create(workspace::target()?.join("vm/stripped"))?;
     let to = folder.join(name.replace('/', "-"));
-    process::stdout_of(process::command("strip", Path::new("/")).arg("-o").arg(&to).arg(program))?;
+    let keep = ["--wildcard", "--keep-symbol=lcc_*_function", "-o"];
+    process::stdout_of(process::command("strip", Path::new("/")).args(keep).arg(&to).arg(program))?;
     Ok((name.to_owned(), to, true))
 }
 
