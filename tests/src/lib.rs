@@ -1,5 +1,15 @@
 //! Tests across crates, on the running kernel and on the real ones that `cargo xtask kernels` puts into the cache. Here is what
 //! they begin with.
+//!
+//! What a test needs, and cannot make where it runs (a machine of `cargo xtask vm` has no compiler), the environment names:
+//!
+//! | variable | |
+//! |---|---|
+//! | `LCC_OBJECTS` | a folder with BPF objects, `NAME.bpf.c` as `NAME.o`: nothing is compiled |
+//! | `LCC_FIXTURES` | a folder with what the example `victim` makes |
+//! | `LCC_AGENTS` | a folder with the programs `tcprt`, `pingtrace` and `lcc-load` |
+//! | `LCC_BTF` | the kernel's types, where it has none of its own: all, or those that the objects ask for |
+//! | `LCC_EMULATED` | it is such a machine |
 
 pub mod impairer;
 pub mod netns;
