@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lcc_tests::{compile, has_own_types, is_emulated, may_load};
+use lcc_tests::{compile, is_emulated, may_load};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -75,9 +75,7 @@ fn root_who_has_no_rights_is_told_so() {
         assert_eq!(read(), setting);
         eprintln!("unprivileged_bpf_disabled is {setting}");
         check_facts(&place, setting);
-        // libbpf refuses an object that calls kernel functions, as a whole, where the kernel has no types of its own
-        let objects = OBJECTS.iter().filter(|(object, _)| *object == "tcprt.o" || has_own_types());
-        for (object, _) in objects {
+        for (object, _) in OBJECTS {
             check_plan(&place, object);
             check_verify(&place, object, setting);
             check_run(&place, object, setting);

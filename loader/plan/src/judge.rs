@@ -336,7 +336,12 @@ pub(crate) fn uses(
     }
     for (name, &weak) in &uses.kfuncs {
         let need = Need::Kfunc { name: name.clone() };
-        out.push(optional(weak, Requirement::of_found(need, kernel.prototype(name), |_| "this BTF has it".to_owned())));
+        let found = match has_own_btf(kernel) {
+            // nobody finds its number but in these
+            Answer::No(why) => Lookup::Absent(format!("it is called by the kernel's own types, and {why}")),
+            _ => kernel.prototype(name),
+        };
+        out.push(optional(weak, Requirement::of_found(need, found, |_| "this BTF has it".to_owned())));
     }
     for name in &uses.maps {
         let Some(map) = maps.iter().find(|map| map.name == *name) else { continue };
