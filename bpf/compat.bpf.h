@@ -356,4 +356,30 @@ static __always_inline bool compat_device_has_lower(const struct net_device *dev
 	       compat_net_inum(compat_device_net(dev));
 }
 
+/* As far as the stack pointer of a process, at its true place: arch/x86/include/asm/ptrace.h. */
+struct pt_regs___i386_user {
+	unsigned long ax_and_before[7];
+	unsigned long segments_and_flags[8];
+	unsigned long sp;
+} __attribute__((preserve_access_index));
+
+/*
+ * An argument, the first being 0, of the user's function that a uprobe is at, up to the third: an integer or a pointer. Functions of C on
+ * i386 have them on the stack, behind the address that they return to, four bytes each; elsewhere they are where the kernel's own have them.
+ */
+static __always_inline __u64 compat_uprobe_argument(void *ctx, int number)
+{
+	const struct pt_regs___x86_64 *x86 = ctx;
+	const struct pt_regs___i386 *i386 = ctx;
+	const struct pt_regs___i386_user *user = ctx;
+	__u32 value = 0;
+	__u64 stack;
+
+	if (bpf_core_field_exists(x86->r15) || !bpf_core_field_exists(i386->ax))
+		return compat_kprobe_argument(ctx, number);
+	stack = user->sp;
+	bpf_probe_read_user(&value, sizeof(value), (const void *)(stack + 4 + 4 * number));
+	return value;
+}
+
 #endif

@@ -56,7 +56,7 @@ impl Cause {
 
 /// Those of the capabilities to load any BPF that the process does not have. `CAP_SYS_ADMIN` holds them all, and before
 /// Linux 5.8 it alone does.
-fn lacking(facts: &KernelFacts) -> Vec<&'static str> {
+pub(crate) fn lacking(facts: &KernelFacts) -> Vec<&'static str> {
     let Some(have) = &facts.security.capabilities else { return Vec::new() };
     let has = |name: &str| have.iter().any(|have| have == name);
     if has("CAP_SYS_ADMIN") {

@@ -8,7 +8,7 @@ use plan::{Attach, MapDefinition, MapPlan, Need, Plan, ProgramPlan, SectionKind,
 
 use crate::configuration::{self, Configuration};
 use crate::session::Options;
-use crate::weaken::weaken;
+use crate::weaken::{weaken, without_kernel_functions};
 use crate::{attempt, log, raw, verifier};
 
 /// What an attempt is made with; the same for every attempt at an object.
@@ -53,6 +53,9 @@ fn open(work: &Work<'_>, plan: &Plan) -> libbpf_rs::Result<OpenObject> {
     }
     let mut bytes = work.bytes.to_vec();
     weaken(&mut bytes, &absent(plan));
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        without_kernel_functions(&mut bytes);
+    }
     builder.open_memory(&bytes)
 }
 

@@ -61,12 +61,21 @@ pub(crate) fn find(folder: &Path) -> io::Result<Option<Found>> {
     Ok(Some(found))
 }
 
-/// Pins all. The links' folder takes its name when all are in it: what is not finished is not found.
+/// Pins all, or nothing. The links' folder takes its name when all are in it: what is not finished is not found.
 pub(crate) fn pin(
     folder: &Path,
     maps: &mut BTreeMap<String, MapHandle>,
     attachments: &mut [Attachment],
 ) -> io::Result<()> {
+    pin_each(folder, maps, attachments).inspect_err(|_| {
+        if folder.exists() {
+            // why it cannot be pinned is what counts
+            let _ = remove(folder);
+        }
+    })
+}
+
+fn pin_each(folder: &Path, maps: &mut BTreeMap<String, MapHandle>, attachments: &mut [Attachment]) -> io::Result<()> {
     let mut existing = folder;
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
@@ -91,7 +100,14 @@ pub(crate) fn pin(
     for attachment in attachments {
         let path = unfinished.join(&attachment.program);
         match &mut attachment.how {
-            How::Link(link) => link.pin(&path).map_err(|error| told(&path, &error))?,
+            How::Link(link) => link.pin(&path).map_err(|error| match error.kind() {
+                // what the kernel says of the descriptor of a perf event, which is all that there was
+                libbpf_rs::ErrorKind::InvalidInput => {
+                    let why = "this kernel has no link of it to pin: of kprobes and uprobes since 5.15";
+                    io::Error::other(format!("{}: {why}", path.display()))
+                }
+                _ => told(&path, &error),
+            })?,
             How::Cgroup(_) => return Err(io::Error::other("this kernel has no links of control groups to pin")),
         }
     }

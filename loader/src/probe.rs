@@ -8,7 +8,7 @@ use btf::object_file::ObjectFile;
 use btf::{Btf, Kind};
 use plan::{Answer, Attach, Feature, KernelFacts, Lockdown, SectionKind, Security};
 
-use crate::{attach, attempt, types};
+use crate::{attach, attempt, cause, types};
 
 /// What is known of the running kernel: all that can be found out of it. `root` is `/`, but in tests; attempts are made on the
 /// real kernel in any case.
@@ -19,9 +19,11 @@ pub fn probe(root: &Path) -> KernelFacts {
     if facts.feature(Feature::Kprobe) == Answer::Yes {
         facts.kprobe_functions = kprobe_functions(root, |_| true);
     }
-    facts.features.insert(Feature::GlobalData, attempt::global_data());
+    let global_data = tried(&facts, attempt::global_data());
+    facts.features.insert(Feature::GlobalData, global_data);
     // BPF_MAP_TYPE_RINGBUF
-    facts.features.insert(Feature::RingBuffer, attempt::map_type(27));
+    let ring_buffer = tried(&facts, attempt::map_type(27));
+    facts.features.insert(Feature::RingBuffer, ring_buffer);
     let types = types::own(root);
     fentry(&mut facts, types.as_deref());
     if let Ok(own) = &types {
@@ -45,7 +47,8 @@ pub fn probe_for(root: &Path, object: &ObjectFile<'_>) -> KernelFacts {
     if has(Attach::Tracepoint) {
         facts.tracepoints = tracepoints(root);
     }
-    facts.features.insert(Feature::GlobalData, attempt::global_data());
+    let global_data = tried(&facts, attempt::global_data());
+    facts.features.insert(Feature::GlobalData, global_data);
     let types = types::own(root);
     if has(Attach::Function) {
         fentry(&mut facts, types.as_deref());
@@ -136,10 +139,13 @@ fn said(root: &Path) -> KernelFacts {
     }
     facts.features.insert(Feature::Kprobe, kprobe);
     facts.features.insert(Feature::Uprobe, source("uprobe"));
-    let mounted = ["sys/kernel/tracing/events", "sys/kernel/debug/tracing/events"];
-    let tracefs = match mounted.iter().any(|path| root.join(path).exists()) {
-        true => Answer::Yes,
-        false => Answer::No("it is not mounted".to_owned()),
+    let mounted =
+        ["sys/kernel/tracing/events", "sys/kernel/debug/tracing/events"].map(|path| root.join(path).try_exists());
+    let tracefs = match mounted {
+        [Ok(true), _] | [_, Ok(true)] => Answer::Yes,
+        // both are root's alone
+        [Err(error), _] | [_, Err(error)] => Answer::Unknown(format!("its folder cannot be looked into: {error}")),
+        _ => Answer::No("it is not mounted".to_owned()),
     };
     facts.features.insert(Feature::Tracefs, tracefs);
     let groups = match attach::cgroup_root(root) {
@@ -152,14 +158,14 @@ fn said(root: &Path) -> KernelFacts {
 
 /// Whether programs can be attached to the entry of kernel functions.
 fn fentry(facts: &mut KernelFacts, types: Result<&Btf<'_>, &String>) {
-    let answer = types.map_or(Answer::NotAsked, attempt::fentry);
+    let answer = tried(facts, types.map_or(Answer::NotAsked, attempt::fentry));
     facts.features.insert(Feature::Fentry, answer);
 }
 
 /// Whether programs on security hooks can be loaded, and would be run: on a kernel where `bpf` is not among the modules that
 /// are on, they are loaded and attached, and never called.
 fn lsm(root: &Path, facts: &KernelFacts, types: Result<&Btf<'_>, &String>) -> Answer {
-    match types.map_or(Answer::NotAsked, attempt::lsm) {
+    match tried(facts, types.map_or(Answer::NotAsked, attempt::lsm)) {
         Answer::Yes => {}
         other => return other,
     }
@@ -179,8 +185,23 @@ fn lsm(root: &Path, facts: &KernelFacts, types: Result<&Btf<'_>, &String>) -> An
     }
 }
 
-/// Tries out the helpers that an object may call, for the types of its programs.
+/// What was tried out, by a process that may: what fails without the rights says nothing of the kernel.
+fn tried(facts: &KernelFacts, answer: Answer) -> Answer {
+    let lacks = cause::lacking(facts);
+    match answer {
+        Answer::No(why) | Answer::Unknown(why) if !lacks.is_empty() => {
+            Answer::Unknown(format!("{why}; the process does not have {}", lacks.join(" and ")))
+        }
+        answer => answer,
+    }
+}
+
+/// Tries out the helpers that an object may call, for the types of its programs. Without the rights, nobody is told of them: there is
+/// no verifier's word.
 fn helpers(facts: &mut KernelFacts, object: &ObjectFile<'_>) {
+    if !cause::lacking(facts).is_empty() {
+        return;
+    }
     let mut numbers: BTreeSet<u32> = BTreeSet::new();
     for section in object.sections() {
         let calls = section.insns.iter().filter(|insn| insn.is_call() && insn.src == 0 && insn.imm > 0);

@@ -162,7 +162,7 @@ impl Error {
     }
 }
 
-fn refusal(cause: &Cause, source: &libbpf_rs::Error, said: &[String]) -> String {
+pub(crate) fn refusal(cause: &Cause, source: &libbpf_rs::Error, said: &[String]) -> String {
     match cause {
         Cause::Other => format!("{source}{}", warnings(said)),
         // libbpf's hints for this number are wrong more often than right
@@ -418,7 +418,7 @@ fn reuse(
 }
 
 /// The kernel's error number; 0 where there is none.
-fn errno(error: &libbpf_rs::Error) -> i32 {
+pub(crate) fn errno(error: &libbpf_rs::Error) -> i32 {
     match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => 1,
         libbpf_rs::ErrorKind::Unsupported => 95,

@@ -3,9 +3,10 @@
 use btf::object_file::ObjectFile;
 use plan::{Feature, Hints, KernelFacts, Need, Plan, ProgramPlan, Status};
 
+use crate::cause::Cause;
 use crate::choose::Types;
 use crate::open::Failed;
-use crate::session::{Error, Options, Prepared, warnings};
+use crate::session::{Error, Options, Prepared, errno, refusal, warnings};
 use crate::words;
 
 /// What a program was predicted to do, and did.
@@ -61,7 +62,15 @@ pub fn verify(
         let refused = match result {
             Ok(_) => unresolved.map(|refused| (refused.stage, refused.why.clone())),
             Err(Failed::Program { stage, why, .. }) => Some((stage, format!("{why}{}", warnings(&said)))),
-            Err(Failed::Object(error)) => Some(("load", format!("{error}{}", warnings(&said)))),
+            Err(Failed::Object(error)) => {
+                let cause = Cause::of(errno(&error), facts);
+                let why = match cause {
+                    // libbpf would have one look at the kernel's configuration
+                    Cause::Capabilities(_) => refusal(&cause, &error, &said),
+                    _ => format!("{error}{}", warnings(&said)),
+                };
+                Some(("load", why))
+            }
         };
         let unmet = program.requirements.iter().filter(|requirement| requirement.status == Status::Unmet);
         let is_silent =

@@ -1,64 +1,54 @@
 //! What agents ask of the loader, on the running kernel, with a function of this test as what is traced. As root.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::ffi::CStr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
+use lcc_tests::{may_load, types_without};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
 use loader::record::{Record, Value};
 use loader::{Options, Session};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// What is traced. Each test has its own arguments, for all have this process.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn lcc_test_function(argument: u64) -> u64 {
+extern "C" fn lcc_test_function(argument: usize) -> usize {
     std::hint::black_box(argument)
+}
+
+/// Calls it as C does, whatever the compiler knows of it.
+fn call(argument: usize) {
+    let function: extern "C" fn(usize) -> usize = lcc_test_function;
+    std::hint::black_box(function)(argument);
 }
 
 /// The tests take turns: every uprobe sees every call.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn skip(why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where nothing may be: {why}");
-    eprintln!("skipped: {why}");
-}
-
-/// The object, compiled for this process; `None` where it cannot be loaded here.
+/// The object; `None` where it cannot be loaded here.
 fn agent() -> Option<Vec<u8>> {
-    if !rustix::process::geteuid().is_root() || !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        skip("needs root, and a kernel with BTF of its own");
-        return None;
-    }
-    let file = format!("-DFILE=\"{}\"", std::env::current_exe().unwrap().display());
-    let argument = if cfg!(target_arch = "aarch64") { "-DARGUMENT=0" } else { "-DARGUMENT=14" };
-    let arguments = ["-I", "../bpf", &file, argument];
-    compile::for_test(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new("tests/fixtures/agent.bpf.c"), &arguments)
-}
-
-/// The kernel's types with another name in the place of one: an older kernel, as the object sees it.
-fn types_without(name: &str) -> PathBuf {
-    let mut bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
-    let wanted = format!("\0{name}\0").into_bytes();
-    let at = bytes.windows(wanted.len()).position(|window| window == wanted).unwrap();
-    bytes[at + name.len()] = b'_';
-    let path = std::env::temp_dir().join(format!("lcc-{}-{name}.btf", std::process::id()));
-    std::fs::write(&path, bytes).unwrap();
-    path
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    may_load().then(|| compile::for_test(root, Path::new("tests/fixtures/agent.bpf.c"), &["-I", "../bpf"])).flatten()
 }
 
 fn load(object: &[u8], without: Option<&str>, options: &Options) -> Session {
+    try_load(object, without, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// With the kernel's types, but for a name: an older kernel, as the object sees it.
+fn try_load(object: &[u8], without: Option<&str>, options: &Options) -> Result<Session, loader::Error> {
     let facts = loader::probe(Path::new("/"));
     let parsed = ObjectFile::parse("agent.o", object).unwrap();
-    let explicit = without.map(types_without);
-    let places = Places { explicit: explicit.clone(), root: "/".into(), ..Places::default() };
+    let types = without.map(types_without);
+    let mut places = Places::here();
+    places.explicit = types.as_ref().map(|file| file.path().to_owned()).or(places.explicit);
     let chosen = choose(&parsed, &facts, &places).unwrap();
-    let session = loader::load("agent.o", object, &facts, chosen.btf.as_ref(), options).unwrap();
-    explicit.map(std::fs::remove_file).transpose().unwrap();
-    session
+    loader::load("agent.o", object, &facts, chosen.btf.as_ref(), options)
 }
 
 /// Of `calls` calls, those that were heard and those that were lost, when nobody listens meanwhile.
@@ -73,12 +63,10 @@ fn flood(session: &Session, calls: u64) -> (u64, u64) {
     let mut one = rustix::thread::CpuSet::new();
     one.set((0..rustix::thread::CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)).unwrap());
     rustix::thread::sched_setaffinity(None, &one).unwrap();
-    (0..calls).for_each(|_| {
-        lcc_test_function(77);
-    });
+    (0..calls).for_each(|_| call(77));
     listener.consume().unwrap();
     for _ in 0..8 {
-        lcc_test_function(77);
+        call(77);
         listener.consume().unwrap();
     }
     rustix::thread::sched_setaffinity(None, &all).unwrap();
@@ -106,9 +94,7 @@ fn events(without: Option<&str>, map_type: u32) {
         heard.lock().unwrap().push((value.get("argument").cloned(), value.get("tgid").cloned()));
     });
     let listener = listener.unwrap();
-    (100..110).for_each(|number| {
-        lcc_test_function(number);
-    });
+    (100..110).for_each(call);
     let end = Instant::now() + Duration::from_secs(5);
     while heard.lock().unwrap().len() < 10 && Instant::now() < end {
         listener.poll(Duration::from_millis(100)).unwrap();
@@ -148,16 +134,12 @@ fn configuration(without: Option<&str>, has_map: bool) {
     options.config = [5u64.to_ne_bytes(), 1u64.to_ne_bytes()].concat();
     let session = load(&object, without, &options);
     assert_eq!(session.maps.contains_key("lcc_config_map"), has_map);
-    (0..10).for_each(|number| {
-        lcc_test_function(number);
-    });
+    (0..10).for_each(call);
     assert_eq!(counted(&session), 5);
     drop(session);
     options.config.clear();
     let session = load(&object, without, &options);
-    (0..10).for_each(|number| {
-        lcc_test_function(number);
-    });
+    (0..10).for_each(call);
     assert_eq!(counted(&session), 10, "what is not given is zero");
     drop(turn);
 }
@@ -188,22 +170,27 @@ struct BpfFolder(tempfile::TempDir);
 impl BpfFolder {
     fn new() -> BpfFolder {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(folder.path()).status().unwrap();
-        assert!(mounted.success());
+        mount("bpf", folder.path(), "bpf", MountFlags::empty(), None::<&CStr>).unwrap();
         BpfFolder(folder)
+    }
+
+    /// How many folders are in it, beside the files that the kernel has there.
+    fn folders(&self) -> usize {
+        let all = std::fs::read_dir(self.0.path()).unwrap();
+        all.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
     }
 }
 
 impl Drop for BpfFolder {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
+        let _ = unmount(self.0.path(), UnmountFlags::empty());
     }
 }
 
 /// Another function, to which the program that finds none is sent.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn lcc_other_function(argument: u64) -> u64 {
+extern "C" fn lcc_other_function(argument: usize) -> usize {
     std::hint::black_box(argument + 1)
 }
 
@@ -215,14 +202,15 @@ fn root_programs_are_sent_elsewhere() {
     let mut options = Options::default();
     options.hints.targets.push(("nowhere".to_owned(), format!("{}:lcc_other_function", own.display())));
     // by hand to a raw tracepoint that counts nothing: it is attached, which is all that is looked at
-    options.hints.targets.push(("switched".to_owned(), "sched_wakeup".to_owned()));
+    options.hints.targets.push(("switched".to_owned(), "sys_exit".to_owned()));
     let session = load(&object, None, &options);
     let attached: Vec<&str> = session.attachments.iter().map(|one| one.program.as_str()).collect();
     assert_eq!(attached, ["entry", "nowhere", "switched"]);
     let switched = session.plan.programs.iter().find(|program| program.name == "switched").unwrap();
-    assert_eq!(switched.section, "raw_tp/sched_wakeup");
-    lcc_test_function(1);
-    lcc_other_function(2);
+    assert_eq!(switched.section, "raw_tp/sys_exit");
+    call(1);
+    let other: extern "C" fn(usize) -> usize = lcc_other_function;
+    std::hint::black_box(other)(2);
     assert_eq!(counted(&session), 2);
     drop(turn);
 }
@@ -234,14 +222,17 @@ fn root_pins_want_a_bpf_file_system() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.pins = Some(folder.path().join("pins"));
-    let facts = loader::probe(Path::new("/"));
-    let parsed = ObjectFile::parse("agent.o", &object).unwrap();
-    let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() }).unwrap();
-    let error = loader::load("agent.o", &object, &facts, chosen.btf.as_ref(), &options).err().unwrap();
+    let error = try_load(&object, None, &options).err().unwrap();
     let expected = format!("agent.o: pins: {}: no BPF file system (mount -t bpf bpf FOLDER)", folder.path().display());
     assert_eq!(error.to_string(), expected);
     assert!(!folder.path().join("pins").exists(), "nothing is left behind");
     drop(turn);
+}
+
+/// Whether uprobes can be pinned: since Linux 5.15, b89fbfbb854c ("bpf: Implement minimal BPF perf link").
+fn has_perf_links() -> bool {
+    let types = std::fs::read(lcc_tests::types()).unwrap();
+    types.windows(15).any(|window| window == b"\0bpf_perf_link\0")
 }
 
 #[test]
@@ -249,19 +240,24 @@ fn root_what_is_pinned_stays_and_is_found_again() {
     let turn = TURN.lock();
     let Some(object) = agent() else { return };
     let folder = BpfFolder::new();
-    // beside the files that the kernel has in each
-    let folders = || {
-        let all = std::fs::read_dir(folder.0.path()).unwrap();
-        all.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
-    };
     let mut options = Options::default();
     options.pins = Some(folder.0.path().to_owned());
+    if !has_perf_links() {
+        let error = try_load(&object, None, &options).err().unwrap().to_string();
+        assert!(
+            error.ends_with("/entry: this kernel has no link of it to pin: of kprobes and uprobes since 5.15"),
+            "{error}"
+        );
+        assert_eq!(folder.folders(), 0, "nothing is left behind");
+        eprintln!("{error}");
+        return;
+    }
     let session = load(&object, None, &options);
     assert!(!session.reused);
-    lcc_test_function(1);
+    call(1);
     drop(session);
     // nobody is there, and it is counted
-    lcc_test_function(2);
+    call(2);
     let session = load(&object, None, &options);
     assert!(session.reused && session.object.is_none());
     assert_eq!(counted(&session), 2);
@@ -274,12 +270,40 @@ fn root_what_is_pinned_stays_and_is_found_again() {
     options.config = 3u64.to_ne_bytes().to_vec();
     let other = load(&object, None, &options);
     assert!(!other.reused);
-    lcc_test_function(2);
-    lcc_test_function(3);
+    call(2);
+    call(3);
     assert_eq!(counted(&other), 1);
-    assert_eq!(folders(), 1);
+    assert_eq!(folder.folders(), 1);
     drop(session);
     other.unload().unwrap();
-    assert_eq!(folders(), 0, "nothing is left");
+    assert_eq!(folder.folders(), 0, "nothing is left");
+    drop(turn);
+}
+
+/// What kernels before 5.15 can pin, too.
+#[test]
+fn root_a_raw_tracepoint_stays_pinned_and_is_found_again() {
+    let turn = TURN.lock();
+    let Some(object) = agent() else { return };
+    let folder = BpfFolder::new();
+    let mut options = Options::default();
+    options.pins = Some(folder.0.path().to_owned());
+    options.hints.unwanted.push("entry".to_owned());
+    options.hints.targets.push(("switched".to_owned(), "sys_enter".to_owned()));
+    options.config = u64::from(std::process::id()).to_ne_bytes().to_vec();
+    options.config.extend([0u32, libc::SYS_getpgid as u32].iter().flat_map(|value| value.to_ne_bytes()));
+    let ask = || rustix::process::getpgid(None).unwrap();
+    let session = load(&object, None, &options);
+    assert!(!session.reused);
+    ask();
+    drop(session);
+    // nobody is there, and it is counted
+    ask();
+    let session = load(&object, None, &options);
+    assert!(session.reused && session.object.is_none());
+    ask();
+    assert_eq!(counted(&session), 3);
+    session.unload().unwrap();
+    assert_eq!(folder.folders(), 0, "nothing is left");
     drop(turn);
 }

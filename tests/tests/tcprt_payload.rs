@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
-use lcc_tests::{may_load, skip};
+use lcc_tests::{has_own_types, may_load, skip};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::Options;
 use loader::choose::{Places, choose};
@@ -33,6 +33,10 @@ fn may_look() -> bool {
     let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
     if (numbers.next(), numbers.next()) < (Some(5), Some(11)) {
         skip(&format!("{release} is older than 5.11"));
+        return false;
+    }
+    if !has_own_types() {
+        skip("they need BTF of the kernel's own");
         return false;
     }
     may_load()

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The same source gives the same bytes wherever the checkout lies. `CLANG` and `LLVM_STRIP` name other programs than `clang` and
-//! `llvm-strip`.
+//! `llvm-strip`. Tests take what is compiled from a folder where `LCC_OBJECTS` names one ([`for_test`]).
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -115,8 +115,7 @@ pub fn for_build_script(source: &str) {
     for path in sources(&root, source) {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    let name = source.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.c", ".o");
-    if let Err(error) = object(&root, source, &variable("OUT_DIR").join(name), &[]) {
+    if let Err(error) = object(&root, source, &variable("OUT_DIR").join(object_name(source)), &[]) {
         for line in error.to_string().lines() {
             println!("cargo::error={line}");
         }
@@ -127,9 +126,15 @@ pub fn for_build_script(source: &str) {
 /// For tests: the object's bytes. `None`, said on standard error, where clang is not installed. As [`object`] else: with `root` a
 /// folder of fixtures, names in the types' lines are from there on, and `arguments` say where the shared headers are.
 ///
+/// Where there is no compiler, as in the machines that `cargo xtask vm` boots, `LCC_OBJECTS` names a folder with what was compiled
+/// before, `NAME.bpf.c` as `NAME.o`: then nothing is compiled.
+///
 /// # Panics
-/// Where it cannot be compiled; and where clang is not installed, and `CI=true`.
+/// Where it cannot be compiled, or the folder does not have it; and where clang is not installed, and `CI=true`.
 pub fn for_test(root: &Path, source: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
+    if let Some(folder) = std::env::var_os("LCC_OBJECTS") {
+        return Some(of_folder(Path::new(&folder), source));
+    }
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("lcc-bpf-{}-{number}.o", std::process::id()));
@@ -146,6 +151,17 @@ pub fn for_test(root: &Path, source: &Path, arguments: &[&str]) -> Option<Vec<u8
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// What was compiled before.
+fn of_folder(folder: &Path, source: &Path) -> Vec<u8> {
+    let path = folder.join(object_name(source));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("LCC_OBJECTS: {}: {error}", path.display()))
+}
+
+/// `NAME.o`, of a source `NAME.bpf.c`.
+fn object_name(source: &Path) -> String {
+    source.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.c", ".o")
 }
 
 /// What a source may include: the headers of all (`bpf/*.h`), and the sources and headers beside it. Sorted. Also the folders,
@@ -235,6 +251,20 @@ mod tests {
         assert!(error.is_missing());
         assert!(error.to_string().contains("no-such-clang is needed"), "{error}");
         assert!(error.to_string().contains("cargo xtask setup"), "{error}");
+    }
+
+    #[test]
+    fn what_was_compiled_before_is_taken_by_its_sources_name() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("agent.o"), "compiled").unwrap();
+        assert_eq!(of_folder(folder.path(), Path::new("bpf/agent/agent.bpf.c")), b"compiled");
+    }
+
+    #[test]
+    #[should_panic(expected = "other.o: No such file or directory")]
+    fn what_was_not_compiled_before_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        of_folder(folder.path(), Path::new("bpf/agent/other.bpf.c"));
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Built {
 pub fn build(recipe: &Recipe<'_>, cache: &Path) -> Result<Built> {
     let settings = settings(recipe.fragments)?;
     let key = key(hash_of(recipe.source)?, &settings, &compiler()?, RECIPE);
-    let folder = cache.join("own");
+    // make works in another folder
+    let folder = std::path::absolute(cache.join("own")).context("find the cache")?;
     let kept = folder.join(&key);
     if kept.is_dir() {
         return Built::read(&kept);
@@ -300,15 +301,16 @@ impl Log {
     }
 }
 
-/// The line that says most of why a build failed: the compiler's last, or make's first, or the last there is.
-fn last_error(said: &str) -> &str {
-    let lines = || said.lines().filter(|line| !line.trim().is_empty());
-    let compiler = lines().rfind(|line| line.contains("error:") || line.contains("not found"));
-    compiler
-        .or_else(|| lines().find(|line| line.contains("*** ")))
-        .or_else(|| lines().next_back())
-        .unwrap_or_default()
-        .trim()
+/// What says most of why a build failed: the compiler's last error, or make's first with the line before it, or the last line.
+fn last_error(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if let Some(line) = lines.iter().rfind(|line| line.contains("error:")) {
+        return (*line).to_owned();
+    }
+    match lines.iter().position(|line| line.contains("*** ")) {
+        Some(at) => lines[at.saturating_sub(1)..=at].join("; "),
+        None => lines.last().copied().unwrap_or_default().to_owned(),
+    }
 }
 
 /// A folder of gigabytes, gone when the build ends. What an interrupted build left of it is removed before.
@@ -408,8 +410,11 @@ mod tests {
             "  CC a.o\na.c:1:2: error: no\n  CC b.o\nmake[1]: *** [a.o] Error 1\nmake: *** [a] Error 2\n",
             "a.c:1:2: error: no",
         );
-        check("  LEX x\n/bin/sh: 1: flex: not found\nmake: *** [x] Error 127\n", "/bin/sh: 1: flex: not found");
-        check("make[1]: *** [a.o] Error 1\nmake: *** [a] Error 2\n", "make[1]: *** [a.o] Error 1");
+        check(
+            "  LEX x\n/bin/sh: 1: flex: not found\nmake[1]: *** [x] Error 127\nmake: *** [y] Error 2\n",
+            "/bin/sh: 1: flex: not found; make[1]: *** [x] Error 127",
+        );
+        check("make: *** [a.o] Error 1\n", "make: *** [a.o] Error 1");
         check("one\ntwo\n\n", "two");
         check("", "");
     }

@@ -68,7 +68,8 @@ pub struct Plan {
     /// What is known of the kernel, as `lcc-load facts` printed it; else this machine's
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,
-    /// The kernel's BTF, raw or in an ELF file; else that of the facts, or this machine's where no other kernel is meant
+    /// The kernel's BTF, raw or in an ELF file; else that of the facts, or this machine's (LCC_BTF, its own) where no other kernel is
+    /// meant
     #[arg(long, visible_alias = "kernel", value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// How it is told.

@@ -78,6 +78,10 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
             Some(all) if all.iter().any(|have| have == name || have == "CAP_SYS_ADMIN") => {
                 out.push(Requirement::met(need, ""));
             }
+            Some(_) if *name == "CAP_BPF" && is_anyones(kernel, kind) => {
+                let why = "kernel.unprivileged_bpf_disabled is 0: without it, the verifier allows less";
+                out.push(Requirement::unknown(need, why).remedy(format!("run as root, or with {name}")));
+            }
             Some(_) => {
                 let lacks = format!("the process does not have {name}, nor CAP_SYS_ADMIN");
                 out.push(Requirement::unmet(need, lacks).remedy(format!("run as root, or with {name}")));
@@ -103,6 +107,12 @@ fn capabilities(kind: &SectionKind<'_>) -> &'static [&'static str] {
         "SOCKET_FILTER" | "SYSCALL" => &["CAP_BPF"],
         _ => &["CAP_BPF", "CAP_NET_ADMIN"],
     }
+}
+
+/// Whether programs of this type may be anyone's, as far as they pass the verifier (`bpf_prog_load` of kernel/bpf/syscall.c).
+fn is_anyones(kernel: &Kernel<'_>, kind: &SectionKind<'_>) -> bool {
+    let is_allowed = kernel.facts.security.unprivileged_bpf_disabled == Some(0);
+    is_allowed && matches!(kind.prog_type, "SOCKET_FILTER" | "CGROUP_SKB")
 }
 
 fn own_btf(kernel: &Kernel<'_>) -> Requirement {
@@ -326,7 +336,12 @@ pub(crate) fn uses(
     }
     for (name, &weak) in &uses.kfuncs {
         let need = Need::Kfunc { name: name.clone() };
-        out.push(optional(weak, Requirement::of_found(need, kernel.prototype(name), |_| "this BTF has it".to_owned())));
+        let found = match has_own_btf(kernel) {
+            // nobody finds its number but in these
+            Answer::No(why) => Lookup::Absent(format!("it is called by the kernel's own types, and {why}")),
+            _ => kernel.prototype(name),
+        };
+        out.push(optional(weak, Requirement::of_found(need, found, |_| "this BTF has it".to_owned())));
     }
     for name in &uses.maps {
         let Some(map) = maps.iter().find(|map| map.name == *name) else { continue };
@@ -447,6 +462,29 @@ fn optional(weak: bool, mut requirement: Requirement) -> Requirement {
 mod tests {
     use super::*;
     use crate::facts::KernelFacts;
+
+    #[test]
+    fn some_programs_are_anyones_where_the_kernel_lets_anyone() {
+        let check = |disabled: u8, section: &str, expected: &[(&str, Status)]| {
+            let mut facts = KernelFacts::unknown();
+            facts.security.capabilities = Some(Vec::new());
+            facts.security.unprivileged_bpf_disabled = Some(disabled);
+            let mut out = Vec::new();
+            super::kind(&Kernel::new(&facts, None, None), &SectionKind::of(section).unwrap(), &mut out);
+            let found: Vec<(&str, Status)> = out
+                .iter()
+                .filter_map(|one| match one.need {
+                    Need::Capability { name } => Some((name, one.status)),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(found, expected, "{section}, {disabled}");
+        };
+        check(2, "socket", &[("CAP_BPF", Status::Unmet)]);
+        check(0, "socket", &[("CAP_BPF", Status::Unknown)]);
+        check(0, "cgroup_skb/egress", &[("CAP_BPF", Status::Unknown), ("CAP_NET_ADMIN", Status::Unmet)]);
+        check(0, "xdp", &[("CAP_BPF", Status::Unmet), ("CAP_NET_ADMIN", Status::Unmet)]);
+    }
 
     /// As Debian's 6.1.0-50-686-pae is, which knows the helper and cannot use it.
     #[test]

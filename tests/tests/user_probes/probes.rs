@@ -1,15 +1,14 @@
 //! What the tests attach: the object of `fixtures/user_probes.bpf.c`, by the loader, its functions looked up by `offset_db`.
 
 use btf::object_file::ObjectFile;
+pub(crate) use lcc_tests::talker::Talker;
 use lcc_tests::{compile_with, may_load};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
 use loader::uprobe::Resolver;
 use loader::{Options, Session};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -133,43 +132,4 @@ fn load(object: &[u8], options: &Options) -> Session {
 fn count(session: &Session, number: usize) -> u64 {
     let found = session.maps["counts"].lookup(&(number as u32).to_ne_bytes(), MapFlags::ANY).unwrap();
     u64::from_ne_bytes(found.unwrap().try_into().unwrap())
-}
-
-/// A child that does what it is told, a line each, and says so.
-pub(crate) struct Talker {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    /// What it said first: its process id.
-    pub(crate) process: u32,
-}
-
-impl Talker {
-    pub(crate) fn start(command: &mut Command) -> Talker {
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut talker = Talker { child, input, output, process: 0 };
-        talker.process = talker.line().parse().unwrap();
-        talker
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    /// Has it do something.
-    pub(crate) fn tell(&mut self, what: &str) {
-        writeln!(self.input, "{what}").unwrap();
-        assert_eq!(self.line(), "done");
-    }
-}
-
-impl Drop for Talker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

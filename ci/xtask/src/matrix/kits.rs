@@ -14,21 +14,40 @@ use serde_json::Value;
 use super::target::Target;
 use crate::{process, workspace};
 
-/// The programs of tests: their packages, and whether only thorough entries run them.
-const TESTS: [(&str, &str, bool); 3] = [
-    ("lcc-tests", "agents_in_kernels", false),
-    ("lcc-tests", "tcprt_http", true),
-    ("lcc-tests", "tcprt_payload", true),
+/// The programs of tests, and whether only thorough entries run them.
+const TESTS: [(&str, bool); 7] = [
+    ("agent", false),
+    ("kernel_truth", false),
+    ("stripped_uprobe", false),
+    ("unprivileged", false),
+    ("agents_in_kernels", false),
+    ("tcprt_http", true),
+    ("tcprt_payload", true),
 ];
 
-/// The sources of the objects that tests load.
-const OBJECTS: [&str; 2] = ["bpf/tcprt/tcprt.bpf.c", "tests/tests/fixtures/lossy.bpf.c"];
+/// The sources of the objects that they load.
+const OBJECTS: [&str; 6] = [
+    "bpf/tcprt/tcprt.bpf.c",
+    "loader/lcc-load/tests/fixtures/zoo.bpf.c",
+    "loader/tests/fixtures/agent.bpf.c",
+    "tests/tests/fixtures/lossy.bpf.c",
+    "tests/tests/fixtures/truth.bpf.c",
+    "tests/tests/fixtures/victim.bpf.c",
+];
 
 /// Programs that tests run, and the packages that they are in.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("openssl", "openssl")];
 
 /// What OpenSSL reads.
 const OPENSSL_CNF: &str = "usr/lib/ssl/openssl.cnf";
+
+/// The packages with the feature that links libbpf statically.
+const LOADERS: [&str; 5] = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-loader"];
+
+/// The packages of all that is built: one set for programs and tests, so that nothing is built twice.
+fn packages() -> impl Iterator<Item = &'static str> {
+    LOADERS.iter().chain(&["lcc-tests"]).flat_map(|package| ["--package", package])
+}
 
 /// Builds the kit of an architecture; with tests, or only what verifies objects.
 ///
@@ -41,23 +60,19 @@ pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> R
         process::run(target.cargo("build", &["lcc-vm"])?.args(["--package", "lcc-vm", "--bins"]))?;
         return Ok(Kit { files: vec![("init".to_owned(), folder.join("lcc-vm"), true)], ..Kit::default() });
     }
-    // one set of packages for both, so that nothing is built twice
-    const PACKAGES: [&str; 6] = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-tests", "lcc-loader"];
-    let packages = || PACKAGES.iter().flat_map(|package| ["--package", package]);
-    let loaders = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-loader"];
-    process::run(target.cargo("build", &loaders)?.args(packages()).arg("--bins"))?;
+    process::run(target.cargo("build", &LOADERS)?.args(packages()).arg("--bins"))?;
     let mut files = vec![("init".to_owned(), folder.join("lcc-vm"), true)];
     for program in ["lcc-load", "tcprt", "pingtrace"] {
         files.push((format!("bin/{program}"), folder.join(program), true));
     }
     let mut kit = Kit { files, ..Kit::default() };
-    let mut build = target.cargo("test", &loaders)?;
+    let mut build = target.cargo("test", &LOADERS)?;
     build.args(packages()).args(["--no-run", "--message-format=json-render-diagnostics"]);
-    build.args(TESTS.iter().flat_map(|(_, test, _)| ["--test", test]));
+    build.args(TESTS.iter().flat_map(|(test, _)| ["--test", test]));
     let said = process::stdout_of(&mut build)?;
     for message in said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let found = TESTS.iter().find(|(_, test, _)| message["target"]["name"] == *test);
-        if let (Some((_, test, thorough)), Some(path)) = (found, message["executable"].as_str()) {
+        let found = TESTS.iter().find(|(test, _)| message["target"]["name"] == *test);
+        if let (Some((test, thorough)), Some(path)) = (found, message["executable"].as_str()) {
             kit.files.push((format!("tests/{test}"), path.into(), true));
             let list = if *thorough { &mut kit.thorough } else { &mut kit.tests };
             list.push(format!("/tests/{test}"));
@@ -66,11 +81,10 @@ pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> R
     if kit.tests.len() + kit.thorough.len() != TESTS.len() {
         bail!("cargo built {} of {} programs of tests", kit.tests.len() + kit.thorough.len(), TESTS.len());
     }
-    kit.files.extend(fixtures(architecture)?);
+    kit.files.extend(fixtures(store, &target, architecture)?);
     kit.files.extend(tools(store, architecture)?);
     let variables = [
         ("LCC_OBJECTS", "/tests/objects"),
-        ("LCC_TCPRT", "/tests/objects"),
         ("LCC_FIXTURES", "/tests/fixtures"),
         ("LCC_AGENTS", "/bin"),
         ("LCC_EMULATED", "1"),
@@ -106,14 +120,21 @@ fn compiled(source: &Path) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// What tests load.
-fn fixtures(_architecture: Architecture) -> Result<Vec<File>> {
+/// What tests load: objects, and the stripped program that one of them probes, with the database that knows it.
+fn fixtures(store: &Store, target: &Target, architecture: Architecture) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for source in OBJECTS {
         let object = compiled(Path::new(source))?;
         let name = object.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.push((format!("tests/objects/{name}"), object, false));
     }
+    let folder = workspace::create(workspace::target()?.join("matrix/fixtures").join(architecture.name()))?;
+    // it runs here, whatever it is made for
+    let mut make = Target::of(store, Architecture::Amd64)?.cargo("run", &LOADERS)?;
+    make.args(packages()).args(["--example", "victim", "--", "--cc", &target.c_compiler()]).arg(&folder);
+    process::run(&mut make)?;
+    files.push(("tests/fixtures/victim".to_owned(), folder.join("victim"), true));
+    files.push(("tests/fixtures/victim.sqlite".to_owned(), folder.join("victim.sqlite"), false));
     Ok(files)
 }
 

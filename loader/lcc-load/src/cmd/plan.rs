@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use btf::Btf;
 use btf::core_relo::Target;
+use loader::choose::from_environment;
 use plan::{Hints, Kernel, KernelFacts};
 
 use crate::args::Plan;
@@ -33,7 +34,8 @@ pub(super) fn run(args: Plan) -> Result<ExitCode> {
         None => here(&object),
     };
     // this machine's types say nothing of another kernel
-    let path = args.btf.or_else(|| Some(PathBuf::from(OWN_TYPES)).filter(|own| !is_other && own.exists()));
+    let of_here = || from_environment().or_else(|| Some(PathBuf::from(OWN_TYPES)).filter(|own| own.exists()));
+    let path = args.btf.or_else(|| of_here().filter(|_| !is_other));
     let file = match path.as_deref() {
         Some(path) => Some(read(path)?),
         None => loader::embedded::extract(&facts).map_err(|why| anyhow!("{why}"))?,

@@ -14,7 +14,7 @@ pub(super) fn run(objects: &[PathBuf]) -> Result<ExitCode> {
         let bytes = read(object)?;
         let parsed = parse(object, &bytes)?;
         let facts = here(&parsed);
-        let chosen = choose(&parsed, &facts, &Places { root: "/".into(), ..Places::default() })?;
+        let chosen = choose(&parsed, &facts, &Places::here())?;
         let (plan, observed) = loader::verify(&name(object), &bytes, &facts, chosen.btf.as_ref())?;
         differs |= observed.iter().any(loader::Observed::differs);
         let kernel = plan.kernel.as_deref().unwrap_or_default();
