@@ -137,7 +137,10 @@ fn said(root: &Path) -> KernelFacts {
     if let Answer::No(why) = &kprobe {
         facts.features.insert(Feature::KprobeMulti, Answer::No(why.clone()));
     }
-    facts.features.insert(Feature::Kprobe, kprobe);
+    // security_locked_down(LOCKDOWN_KPROBES) of kernel/trace/trace_kprobe.c (5.4): those of perf_event_open, not many at once
+    let confidential = facts.security.lockdown == Some(Lockdown::Confidentiality);
+    let locked = |what: &str| Answer::No(format!("the kernel is locked down (confidentiality): {what}"));
+    facts.features.insert(Feature::Kprobe, if confidential { locked("it makes no kprobes") } else { kprobe });
     facts.features.insert(Feature::Uprobe, source("uprobe"));
     let mounted =
         ["sys/kernel/tracing/events", "sys/kernel/debug/tracing/events"].map(|path| root.join(path).try_exists());
@@ -145,6 +148,8 @@ fn said(root: &Path) -> KernelFacts {
         [Ok(true), _] | [_, Ok(true)] => Answer::Yes,
         // both are root's alone
         [Err(error), _] | [_, Err(error)] => Answer::Unknown(format!("its folder cannot be looked into: {error}")),
+        // LOCKDOWN_TRACEFS of fs/tracefs/inode.c (5.4)
+        _ if confidential => locked("there is nothing in it"),
         _ => Answer::No("it is not mounted".to_owned()),
     };
     facts.features.insert(Feature::Tracefs, tracefs);
@@ -316,5 +321,32 @@ fn security(root: &Path) -> Security {
         lockdown,
         kptr_restrict: number("proc/sys/kernel/kptr_restrict"),
         unprivileged_bpf_disabled: number("proc/sys/kernel/unprivileged_bpf_disabled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's 7.3.4 with `lockdown=confidentiality`: -EPERM for each kprobe, and tracefs without a file.
+    #[test]
+    fn a_kernel_that_is_locked_down_makes_no_kprobes() {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("sys/kernel/security/lockdown", "none integrity [confidentiality]\n"),
+            ("sys/bus/event_source/devices/kprobe/type", "8\n"),
+            ("sys/bus/event_source/devices/uprobe/type", "9\n"),
+        ] {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let facts = said(root.path());
+        for feature in [Feature::Kprobe, Feature::Tracefs] {
+            let Answer::No(why) = facts.feature(feature) else { panic!("{feature:?}: {:?}", facts.feature(feature)) };
+            assert!(why.starts_with("the kernel is locked down (confidentiality)"), "{why}");
+        }
+        assert_eq!(facts.feature(Feature::Uprobe), Answer::Yes);
+        assert_eq!(facts.feature(Feature::KprobeMulti), Answer::NotAsked);
     }
 }

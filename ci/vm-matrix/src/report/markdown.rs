@@ -190,16 +190,14 @@ fn reason(entry: &EntryResult, program: &Program) -> Option<String> {
     if works && !program.differs {
         return None;
     }
-    let why = match program.why.as_slice() {
-        [] => observed(entry, program),
-        [first, ..] => first.clone(),
-    };
-    let sign = if program.differs {
-        format!("**predicted {}, {}** ", program.predicted, observed(entry, program))
-    } else {
-        String::new()
-    };
-    Some(sign + &why)
+    let why = program.why.first().cloned();
+    match program.differs {
+        false => Some(why.unwrap_or_else(|| observed(entry, program))),
+        true => {
+            let did = format!("**predicted {}, {}**", program.predicted, observed(entry, program));
+            Some(why.map_or(did.clone(), |why| format!("{did}; {why}")))
+        }
+    }
 }
 
 fn tests(out: &mut String, results: &Results) {

@@ -14,15 +14,15 @@ use serde_json::Value;
 use super::target::Target;
 use crate::{process, workspace};
 
-/// The programs of tests, and whether only thorough entries run them.
+/// The programs of tests, by their sources (several packages have one of a name), and whether only thorough entries run them.
 const TESTS: [(&str, bool); 7] = [
-    ("agent", false),
-    ("kernel_truth", false),
-    ("stripped_uprobe", false),
-    ("unprivileged", false),
-    ("agents_in_kernels", false),
-    ("tcprt_http", true),
-    ("tcprt_payload", true),
+    ("loader/tests/agent.rs", false),
+    ("tests/tests/kernel_truth.rs", false),
+    ("tests/tests/stripped_uprobe.rs", false),
+    ("loader/lcc-load/tests/unprivileged.rs", false),
+    ("tests/tests/agents_in_kernels.rs", false),
+    ("tests/tests/tcprt_http.rs", true),
+    ("tests/tests/tcprt_payload.rs", true),
 ];
 
 /// The sources of the objects that they load.
@@ -68,14 +68,17 @@ pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> R
     let mut kit = Kit { files, ..Kit::default() };
     let mut build = target.cargo("test", &LOADERS)?;
     build.args(packages()).args(["--no-run", "--message-format=json-render-diagnostics"]);
-    build.args(TESTS.iter().flat_map(|(test, _)| ["--test", test]));
+    let name = |source: &'static str| source.rsplit('/').next().and_then(|file| file.strip_suffix(".rs")).unwrap_or(source);
+    build.args(TESTS.iter().flat_map(|(source, _)| ["--test", name(source)]));
     let said = process::stdout_of(&mut build)?;
     for message in said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let found = TESTS.iter().find(|(test, _)| message["target"]["name"] == *test);
-        if let (Some((test, thorough)), Some(path)) = (found, message["executable"].as_str()) {
-            kit.files.push((format!("tests/{test}"), path.into(), true));
+        let is_of = |source: &str| message["target"]["src_path"].as_str().is_some_and(|path| path.ends_with(source));
+        let found = TESTS.iter().find(|(source, _)| is_of(source));
+        if let (Some((source, thorough)), Some(path)) = (found, message["executable"].as_str()) {
+            let there = format!("tests/{}", name(source));
+            kit.files.push((there.clone(), path.into(), true));
             let list = if *thorough { &mut kit.thorough } else { &mut kit.tests };
-            list.push(format!("/tests/{test}"));
+            list.push(format!("/{there}"));
         }
     }
     if kit.tests.len() + kit.thorough.len() != TESTS.len() {
@@ -130,9 +133,10 @@ fn fixtures(store: &Store, target: &Target, architecture: Architecture) -> Resul
     }
     let folder = workspace::create(workspace::target()?.join("matrix/fixtures").join(architecture.name()))?;
     // it runs here, whatever it is made for
-    let mut make = Target::of(store, Architecture::Amd64)?.cargo("run", &LOADERS)?;
-    make.args(packages()).args(["--example", "victim", "--", "--cc", &target.c_compiler()]).arg(&folder);
-    process::run(&mut make)?;
+    let here = Target::of(store, Architecture::Amd64)?;
+    process::run(here.cargo("build", &LOADERS)?.args(packages()).args(["--example", "victim"]))?;
+    let mut make = process::command(here.folder()?.join("examples/victim"), &workspace::root()?);
+    process::run(make.args(["--cc", &target.c_compiler()]).arg(&folder))?;
     files.push(("tests/fixtures/victim".to_owned(), folder.join("victim"), true));
     files.push(("tests/fixtures/victim.sqlite".to_owned(), folder.join("victim.sqlite"), false));
     Ok(files)
