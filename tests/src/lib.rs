@@ -1,7 +1,7 @@
 //! Tests across crates, on the running kernel and on the real ones that `cargo xtask kernels` puts into the cache. Here is what
 //! they begin with.
 //!
-//! What a test needs, and cannot make where it runs (a machine of `cargo xtask vm` has no compiler), the environment names:
+//! What a test needs, and cannot make where it runs (a machine of `cargo xtask matrix` has no compiler), the environment names:
 //!
 //! | variable | |
 //! |---|---|
@@ -70,7 +70,7 @@ pub fn types_without(name: &str) -> NamedTempFile {
     file
 }
 
-/// Whether this is a machine of `cargo xtask vm`: emulated, so that it is slow and stands still while its host does other work; and
+/// Whether this is a machine of `cargo xtask matrix`: emulated, so that it is slow and stands still while its host does other work; and
 /// there for tests alone.
 pub fn is_emulated() -> bool {
     std::env::var_os("LCC_EMULATED").is_some()

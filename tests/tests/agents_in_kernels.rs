@@ -1,7 +1,7 @@
 //! The agents as users run them, on the running kernel: tcprt by each of its ways on exchanges of HTTP whose times and bytes are known,
 //! pingtrace between two namespaces.
 //!
-//! As root, with `ip`. `LCC_AGENTS` names the folder with the programs `tcprt` and `pingtrace`. `cargo xtask vm --tests` runs this on
+//! As root, with `ip`. `LCC_AGENTS` names the folder with the programs `tcprt` and `pingtrace`. `cargo xtask matrix` runs this on
 //! real kernels.
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,7 +1,7 @@
 //! What is read out of the kernel's structures, held against what is known: a task's numbers, names and times, a connection's ports, states
 //! and bytes, what a function is given. Each fact is told twice, by a ring buffer and by perf buffers.
 //!
-//! As root, with clang or `LCC_OBJECTS`. `cargo xtask vm --tests` runs this on real kernels.
+//! As root, with clang or `LCC_OBJECTS`. `cargo xtask matrix` runs this on real kernels.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -2,7 +2,7 @@
 //! function was given, and no other process's.
 //!
 //! As root, with clang and gcc; or with `LCC_OBJECTS`, and `LCC_FIXTURES`, a folder that the example `victim` has made.
-//! `cargo xtask vm --tests` runs this on real kernels.
+//! `cargo xtask matrix` runs this on real kernels.
 
 #[path = "../examples/victim/make.rs"]
 mod make;

@@ -126,7 +126,7 @@ pub fn for_build_script(source: &str) {
 /// For tests: the object's bytes. `None`, said on standard error, where clang is not installed. As [`object`] else: with `root` a
 /// folder of fixtures, names in the types' lines are from there on, and `arguments` say where the shared headers are.
 ///
-/// Where there is no compiler, as in the machines that `cargo xtask vm` boots, `LCC_OBJECTS` names a folder with what was compiled
+/// Where there is no compiler, as in the machines that `cargo xtask matrix` boots, `LCC_OBJECTS` names a folder with what was compiled
 /// before, `NAME.bpf.c` as `NAME.o`: then nothing is compiled.
 ///
 /// # Panics

@@ -106,6 +106,7 @@ fn run_there(args: &Run) -> Result<ExitCode> {
         lcc_btf: Some(args.lcc_btf.clone()),
         pack: None,
         tests: false,
+        thorough: false,
         filters: Vec::new(),
         program,
     };

@@ -51,6 +51,8 @@ pub struct Options {
     pub pack: Option<PathBuf>,
     /// Whether tests are run.
     pub tests: bool,
+    /// Whether all are, where an entry is thorough.
+    pub thorough: bool,
     /// Of the tests only those with one of these in their names.
     pub filters: Vec<String>,
     /// A program to run there, by its path there, with its arguments: what it prints is printed here.
@@ -151,7 +153,7 @@ impl Work<'_> {
         let mut tests = Vec::new();
         if self.options.tests && self.entry.has_tests() {
             tests.extend(kit.tests.iter().cloned());
-            if self.entry.is_thorough() {
+            if self.options.thorough && self.entry.is_thorough() {
                 tests.extend(kit.thorough.iter().cloned());
             }
         }
@@ -345,35 +347,52 @@ pub fn faults(
 ) -> Result<Vec<(Fault, End, EntryResult)>> {
     const FAULTS: [Fault; 6] =
         [Fault::Panic, Fault::HangInBoot, Fault::Hang, Fault::Flood, Fault::Full, Fault::NoConsole];
-    let cancelled = AtomicBool::new(false);
     let image = store.image(entry)?;
+    let next = AtomicUsize::new(0);
+    let ends = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let worker = || -> Result<()> {
+            while let Some(fault) = FAULTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let end = one_fault(entry, &image, kits, store, options, *fault)?;
+                ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(end);
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok(ends.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn one_fault(
+    entry: &Entry,
+    image: &Image,
+    kits: &BTreeMap<Architecture, Kit>,
+    store: &Store,
+    options: &Options,
+    fault: Fault,
+) -> Result<(Fault, End, EntryResult)> {
+    let cancelled = AtomicBool::new(false);
     let work = Work { entry, kits, store, options, cancelled: &cancelled, say: &|_| {} };
-    let mut ends = Vec::new();
-    for fault in FAULTS {
-        let scratch = tempfile::tempdir_in(&options.folder).context("a folder for the boot")?;
-        let archive = scratch.path().join("initramfs.cpio");
-        work.write_archive(&archive, &image, None, &work.job(&image, Some(fault))?)?;
-        let log = options.folder.join(format!("fault-{fault:?}.log").to_lowercase());
-        let arguments = entry.arguments();
-        let booted = boot::boot(
-            &Machine {
-                architecture: entry.kernel.arch,
-                kernel: &image.kernel,
-                initramfs: &archive,
-                arguments: &arguments,
-                memory: MEMORY,
-                log: &log,
-                limits: options.limits,
-                accelerator: Accelerator::Tcg,
-                console: fault != Fault::NoConsole,
-            },
-            &cancelled,
-            |_| {},
-        )?;
-        let mut result = EntryResult::of(entry);
-        let end = booted.end.clone();
-        result.take(booted, &log);
-        ends.push((fault, end, result));
-    }
-    Ok(ends)
+    let scratch = tempfile::tempdir_in(&options.folder).context("a folder for the boot")?;
+    let archive = scratch.path().join("initramfs.cpio");
+    work.write_archive(&archive, image, None, &work.job(image, Some(fault))?)?;
+    let log = options.folder.join(format!("fault-{fault:?}.log").to_lowercase());
+    let arguments = entry.arguments();
+    let machine = Machine {
+        architecture: entry.kernel.arch,
+        kernel: &image.kernel,
+        initramfs: &archive,
+        arguments: &arguments,
+        memory: MEMORY,
+        log: &log,
+        limits: options.limits,
+        accelerator: Accelerator::Tcg,
+        console: fault != Fault::NoConsole,
+    };
+    let booted = boot::boot(&machine, &cancelled, |_| {})?;
+    let mut result = EntryResult::of(entry);
+    let end = booted.end.clone();
+    result.take(booted, &log);
+    Ok((fault, end, result))
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the one way to run everything in this repository.
 //!
 //! ```text
-//! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, cargo test
+//! setup ──> objects ──┬─> test      tidy, fmt, clippy, fuzz from the seeds, the matrix' few kernels, cargo test
 //!                     ├─> demo      the main job on this machine's kernel and on data/btf
 //!                     └─> bench     against pahole, bpftool, gimli and btf-rs
 //!       │             ├─> deb       the agents and offsetdb as Debian packages

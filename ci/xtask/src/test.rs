@@ -2,7 +2,7 @@
 //!
 //! `--kernels` runs what CI does not: the tests that read gigabytes of real kernels.
 
-use crate::{cargo, demo, fuzz, kernels, objects, process, setup, tidy, workspace};
+use crate::{cargo, demo, fuzz, kernels, matrix, objects, process, setup, tidy, workspace};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     stage("demo", demo::check());
     stage("fuzz", fuzz::check(args.fuzz_seconds));
+    stage("matrix", matrix::check());
     let mut test = cargo::command()?;
     test.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.cargo_test);
     // cargo builds them for the tests of their own packages

@@ -1,7 +1,7 @@
 //! `lcc-load` as a user without rights: it says that they are missing, not that the kernel cannot, and what it predicts is what the kernel
 //! does, whatever `kernel.unprivileged_bpf_disabled` is.
 //!
-//! As root, which becomes that user. Where the machine is there for tests alone (`cargo xtask vm --tests`), by each value that can be
+//! As root, which becomes that user. Where the machine is there for tests alone (`cargo xtask matrix`), by each value that can be
 //! written; `LCC_AGENTS` names the folder that `lcc-load` is in there.
 
 use std::collections::BTreeSet;

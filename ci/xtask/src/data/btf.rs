@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The architectures that the project's agents run on.
-const ARCHITECTURES: &[&str] = &["amd64", "arm64"];
+/// The architectures that the project's agents run on. The kernels of i386 have no BTF of their own.
+const ARCHITECTURES: &[&str] = &["amd64", "arm64", "i386"];
 
 fn folder() -> Result<PathBuf> {
     Ok(workspace::root()?.join("data/btf"))

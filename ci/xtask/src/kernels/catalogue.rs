@@ -8,8 +8,18 @@ pub(crate) struct WantedKernel {
     /// `major.minor`, or `None` for whatever is newest in the suite.
     pub(crate) line: Option<&'static str>,
     pub(crate) suite: Suite,
-    /// Debian's name for the architecture; the package's flavour has the same name.
+    /// Debian's name for the architecture.
     pub(crate) architecture: &'static str,
+}
+
+impl WantedKernel {
+    /// The end of the package's name: the architecture's, but for i386, which has several.
+    pub(crate) fn flavour(&self) -> &'static str {
+        match self.architecture {
+            "i386" => "686-pae",
+            other => other,
+        }
+    }
 }
 
 const fn kernel(line: Option<&'static str>, suite: Suite, architecture: &'static str) -> WantedKernel {
@@ -19,8 +29,10 @@ const fn kernel(line: Option<&'static str>, suite: Suite, architecture: &'static
 pub(crate) const KERNELS: &[WantedKernel] = &[
     kernel(Some("5.10"), Suite::BULLSEYE, "amd64"),
     kernel(Some("5.10"), Suite::BULLSEYE, "arm64"),
+    kernel(Some("5.10"), Suite::BULLSEYE, "i386"),
     kernel(Some("6.1"), Suite::BOOKWORM, "amd64"),
     kernel(Some("6.1"), Suite::BOOKWORM, "arm64"),
+    kernel(Some("6.1"), Suite::BOOKWORM, "i386"),
     kernel(Some("6.1"), Suite::BOOKWORM, "s390x"),
     kernel(Some("6.12"), Suite::TRIXIE, "amd64"),
     kernel(Some("6.12"), Suite::TRIXIE, "arm64"),

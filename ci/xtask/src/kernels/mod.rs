@@ -148,7 +148,7 @@ fn candidates(root: &AptRoot, wanted: &WantedKernel) -> Result<Vec<Package>> {
     let mut names = root.names(&prefix)?;
     names.retain(|name| release_of(name, wanted).is_some());
     if names.is_empty() {
-        bail!("the registry has no {prefix}*-{}-dbg in {}", wanted.architecture, wanted.suite.name);
+        bail!("the registry has no {prefix}*-{}-dbg in {}", wanted.flavour(), wanted.suite.name);
     }
     let mut packages = root.newest(&names)?;
     packages.sort_by(|a, b| apt::compare_versions(&b.version, &a.version).then_with(|| a.name.cmp(&b.name)));
@@ -158,7 +158,7 @@ fn candidates(root: &AptRoot, wanted: &WantedKernel) -> Result<Vec<Package>> {
 /// `linux-image-6.1.0-56-amd64-dbg` → `6.1.0-56`, if it is of that line and the plain flavour. Metapackages
 /// (`linux-image-6.1-amd64-dbg`) have a release of two numbers only.
 fn release_of<'a>(name: &'a str, wanted: &WantedKernel) -> Option<&'a str> {
-    let release = name.strip_prefix("linux-image-")?.strip_suffix("-dbg")?.strip_suffix(wanted.architecture)?;
+    let release = name.strip_prefix("linux-image-")?.strip_suffix("-dbg")?.strip_suffix(wanted.flavour())?;
     let release = release.strip_suffix('-')?;
     let mut numbers = release.splitn(3, '.');
     let line = (numbers.next()?, numbers.next()?);
@@ -183,7 +183,7 @@ fn fetch_kernel(root: &AptRoot, wanted: &WantedKernel, cache: &Path) -> Result<(
         let release = release_of(&package.name, wanted).context("read the kernel's release from the package's name")?;
         let line: Vec<&str> = release.splitn(3, '.').take(2).collect();
         let folder = cache.join("kernels").join(format!("{}-{}", line.join("."), wanted.architecture));
-        let vmlinux = folder.join("boot").join(format!("vmlinux-{release}-{}", wanted.architecture));
+        let vmlinux = folder.join("boot").join(format!("vmlinux-{release}-{}", wanted.flavour()));
         if vmlinux.is_file() {
             return Ok((package, vmlinux));
         }
