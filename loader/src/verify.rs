@@ -73,11 +73,35 @@ pub fn verify(
             }
         };
         let unmet = program.requirements.iter().filter(|requirement| requirement.status == Status::Unmet);
-        let is_silent =
-            |need: &Need| matches!(need, Need::Argument { .. } | Need::Feature { feature: Feature::BpfLsm });
-        let silently = unmet.clone().count() > 0 && unmet.clone().all(|requirement| is_silent(&requirement.need));
+        let silently = is_silent(&unmet.map(|requirement| &requirement.need).collect::<Vec<_>>());
         Observed { program: program.name.clone(), predicted: program.status, silently, refused }
     };
     let observed = plan.programs.iter().map(one).collect();
     Ok((plan, observed))
+}
+
+/// Whether the kernel may take a program with these needs unmet, which would then do something else. Without types it is one whose
+/// questions are all answered with no, also those that guard what else it lacks.
+fn is_silent(unmet: &[&Need]) -> bool {
+    let one = |need: &&Need| matches!(need, Need::Argument { .. } | Need::Feature { feature: Feature::BpfLsm });
+    unmet.iter().any(|need| matches!(need, Need::Types)) || (!unmet.is_empty() && unmet.iter().all(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's 6.1.0-50-686-pae has no BTF, and took eight programs of pingtrace and tcprt without any.
+    #[test]
+    fn without_types_a_program_may_be_taken_and_do_something_else() {
+        let helper = Need::Helper { number: 137, name: Some("bpf_skc_to_tcp_sock".to_owned()) };
+        let argument = Need::Argument { function: "f".to_owned(), number: 1, structure: "struct sock *".to_owned() };
+        let check = |unmet: &[&Need], expected| assert_eq!(is_silent(unmet), expected, "{unmet:?}");
+        check(&[&Need::Types], true);
+        check(&[&helper, &Need::Types], true);
+        check(&[&argument], true);
+        check(&[&argument, &helper], false);
+        check(&[&helper], false);
+        check(&[], false);
+    }
 }

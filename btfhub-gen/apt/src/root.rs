@@ -48,10 +48,13 @@ impl Package {
 #[derive(Debug)]
 pub struct AptRoot {
     folder: PathBuf,
+    incomplete: Option<String>,
 }
 
 impl AptRoot {
-    /// Creates the root below `folder`, an absolute path, if need be, and runs `apt-get update` in it.
+    /// Creates the root below `folder`, an absolute path, if need be, and runs `apt-get update` in it. Where that fails and the suite's
+    /// own index is there, the root is of what there is ([`AptRoot::incomplete`]): a mirror in the middle of its own update is no reason
+    /// to have nothing, and packages have their hashes.
     ///
     /// # Errors
     /// A file cannot be written, or apt-get failed.
@@ -61,9 +64,22 @@ impl AptRoot {
         write(&folder.join("state/status"), "")?;
         write(&folder.join("sources.list"), &source_lines(mirrors, suite, architecture))?;
         write(&folder.join("apt.conf"), &configuration(&folder, architecture))?;
-        let root = Self { folder };
-        stdout_of(root.apt("apt-get").args(["-qq", "update"]))?;
+        let mut root = Self { folder, incomplete: None };
+        match stdout_of(root.apt("apt-get").args(["-qq", "update"])) {
+            Ok(_) => {}
+            Err(error) if has_index(&root.folder, suite, architecture) => {
+                tracing::warn!("{error}");
+                root.incomplete = Some(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
         Ok(root)
+    }
+
+    /// Why not all indexes are those of now, if so.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<&str> {
+        self.incomplete.as_deref()
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -141,6 +157,13 @@ impl AptRoot {
         std::fs::rename(&downloaded, &path).map_err(Error::io(&path))?;
         Ok(path)
     }
+}
+
+/// Whether the index of the suite itself is there, whatever those of its other pockets are.
+fn has_index(folder: &Path, suite: Suite, architecture: &str) -> bool {
+    let index = format!("_dists_{}_main_binary-{architecture}_Packages", suite.name);
+    let lists = std::fs::read_dir(folder.join("state/lists")).into_iter().flatten().flatten();
+    lists.into_iter().any(|list| list.file_name().to_string_lossy().contains(&index))
 }
 
 fn create(folder: &Path) -> Result<()> {
@@ -312,5 +335,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         require_free(folder.path(), 0).unwrap();
         assert!(require_free(folder.path(), u64::MAX >> 2).is_err());
+    }
+
+    #[test]
+    fn the_suites_own_index_is_told_from_those_of_its_pockets() {
+        let folder = tempfile::tempdir().unwrap();
+        let lists = folder.path().join("state/lists");
+        std::fs::create_dir_all(&lists).unwrap();
+        let check = |expected| assert_eq!(has_index(folder.path(), Suite::BOOKWORM, "i386"), expected);
+        check(false);
+        std::fs::write(lists.join("mirror_debian-security_dists_bookworm-security_main_binary-i386_Packages"), "")
+            .unwrap();
+        check(false);
+        std::fs::write(lists.join("mirror_debian_dists_bookworm_main_binary-amd64_Packages"), "").unwrap();
+        check(false);
+        std::fs::write(lists.join("mirror_debian_dists_bookworm_main_binary-i386_Packages.lz4"), "").unwrap();
+        check(true);
     }
 }

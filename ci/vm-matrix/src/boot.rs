@@ -82,7 +82,7 @@ pub enum End {
     Hung(String),
     /// It took too long: what was under way.
     Late(String),
-    /// It has said nothing at all.
+    /// It has said nothing at all, until its limit or its end.
     Silent,
     /// It printed too much: what was under way.
     Flooded(String),
@@ -225,6 +225,7 @@ impl Watched<'_> {
             let chunk = match self.chunks.recv_timeout(TICK) {
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Disconnected) if done => break End::Done,
+                Err(RecvTimeoutError::Disconnected) if printed == 0 => break End::Silent,
                 Err(RecvTimeoutError::Disconnected) => break End::Stopped(self.whereabouts(&line, &last)),
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
             };

@@ -119,6 +119,9 @@ impl Store {
             return Ok(Arc::clone(root));
         }
         let root = Arc::new(AptRoot::open(self.cache.join("apt").join(&name), mirrors, suite, architecture)?);
+        if let Some(why) = root.incomplete() {
+            eprintln!("vm: {name}: the registry's index is not whole: {why}");
+        }
         roots.insert(name, Arc::clone(&root));
         Ok(root)
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A build takes a quarter of an hour of a processor and some gigabytes, of which it leaves two files. KEY is of all that goes into it,
-//! so the same sources, settings and compiler are built once. They give the same bytes wherever they are built.
+//! so the same sources, settings and compiler are built once. Neither time nor place of a build is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Only this entry of ci/vm-matrix/kernels.toml, or those of a pattern (`6.1*`, `*+*`); repeatable.
     #[arg(long, value_name = "NAME")]
     kernel: Vec<String>,
-    /// Only the few that every run of CI boots.
+    /// Only the few that every run of CI boots, with the programs of this machine's own tests.
     #[arg(long, conflicts_with = "kernel")]
     fast: bool,
     /// A BPF object; repeatable. Else a program of every kind, and the project's own objects.
@@ -133,7 +133,7 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
         let of = |other: &&Entry| other.kernel.boot && other.kernel.arch == entry.kernel.arch;
         let tests = !args.no_tests && entries.iter().filter(of).any(Entry::has_tests);
         if !kits.contains_key(&entry.kernel.arch) {
-            kits.insert(entry.kernel.arch, kits::build(&store, entry.kernel.arch, tests)?);
+            kits.insert(entry.kernel.arch, kits::build(&store, entry.kernel.arch, tests, args.fast)?);
         }
     }
     let needs_btf = |entry: &Entry| entry.btf() == Some(catalogue::Btf::Debug);

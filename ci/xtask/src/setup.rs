@@ -140,9 +140,22 @@ const CROSS: &[Need] =
 
 /// What only building kernels needs.
 const KERNEL_BUILD: &[Need] = &[
-    Need { package: "flex", probe: Probe::Program("flex"), why: "the kernel's configuration is read by it" },
-    Need { package: "bison", probe: Probe::Program("bison"), why: "the kernel's configuration is read by it" },
+    Need {
+        package: "flex",
+        probe: Probe::Program("flex"),
+        why: "the kernel's configuration is read by a scanner that it makes",
+    },
+    Need {
+        package: "bison",
+        probe: Probe::Program("bison"),
+        why: "the kernel's configuration is read by a parser that it makes",
+    },
     Need { package: "bc", probe: Probe::Program("bc"), why: "the kernel's time constants are computed by it" },
+    Need {
+        package: "libssl-dev",
+        probe: Probe::File(&["/usr/include/openssl/cms.h"]),
+        why: "signatures of modules, which the kernel's lockdown brings along",
+    },
 ];
 
 /// What only measuring tcprt needs: what users look at servers with today.

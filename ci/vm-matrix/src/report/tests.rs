@@ -46,7 +46,10 @@ fn results() -> Results {
         objects: vec![object(
             "works",
             Some("the kernel's own BTF"),
-            vec![program("a", "met", &[], None), program("b", "unmet", &["kprobes: no <such> thing"], Some("load: -EINVAL"))],
+            vec![
+                program("a", "met", &[], None),
+                program("b", "unmet", &["kprobes: no <such> thing"], Some("load: -EINVAL")),
+            ],
         )],
         tests: vec![
             test("root_events_come", Outcome::Passed, ""),

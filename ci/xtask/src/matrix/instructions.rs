@@ -44,8 +44,7 @@ pub(crate) fn count(job: &Job) -> Result<(String, Vec<Value>)> {
     let image = store.image(entry)?;
     let folder = workspace::create(workspace::target()?.join("matrix"))?;
     let target = Target::of(&store, Architecture::Amd64)?;
-    let mut build = target.cargo("build", &["lcc-vm", "tcprt", "pingtrace", "lcc-loader"])?;
-    build.args(["lcc-vm", "tcprt", "pingtrace", "lcc-tests", "lcc-loader"].iter().flat_map(|name| ["--package", name]));
+    let mut build = target.cargo("build", &["lcc-vm", "tcprt", "pingtrace", "lcc-loader"], &["lcc-tests"])?;
     build.arg("--bins").args(job.examples.iter().flat_map(|example| ["--example", example]));
     process::run(&mut build)?;
     let built = target.folder()?;

@@ -44,31 +44,32 @@ const OPENSSL_CNF: &str = "usr/lib/ssl/openssl.cnf";
 /// The packages with the feature that links libbpf statically.
 const LOADERS: [&str; 5] = ["lcc-vm", "lcc-load", "tcprt", "pingtrace", "lcc-loader"];
 
-/// The packages of all that is built: one set for programs and tests, so that nothing is built twice.
-fn packages() -> impl Iterator<Item = &'static str> {
-    LOADERS.iter().chain(&["lcc-tests"]).flat_map(|package| ["--package", package])
-}
+/// With these, the packages of all that is built: one set for programs and tests, so that nothing is built twice.
+const OTHERS: [&str; 1] = ["lcc-tests"];
 
-/// Builds the kit of an architecture; with tests, or only what verifies objects.
+/// Builds the kit of an architecture; with tests, or only what verifies objects. Where it may be dynamic, programs for this machine's
+/// architecture are those of its own tests, with their libraries, and no time goes into building others.
 ///
 /// # Errors
 /// Something cannot be built or fetched.
-pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> Result<Kit> {
-    let target = Target::of(store, architecture)?;
+pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool, dynamic: bool) -> Result<Kit> {
+    let is_here = architecture == Architecture::Amd64 && cfg!(target_arch = "x86_64");
+    let target = if dynamic && is_here { Target::here() } else { Target::of(store, architecture)? };
     let folder = target.folder()?;
     if !tests {
-        process::run(target.cargo("build", &["lcc-vm"])?.args(["--package", "lcc-vm", "--bins"]))?;
-        return Ok(Kit { files: vec![("init".to_owned(), folder.join("lcc-vm"), true)], ..Kit::default() });
+        process::run(target.cargo("build", &["lcc-vm"], &[])?.arg("--bins"))?;
+        return Ok(Kit { files: program(&target, "init", &folder.join("lcc-vm"))?, ..Kit::default() });
     }
-    process::run(target.cargo("build", &LOADERS)?.args(packages()).arg("--bins"))?;
-    let mut files = vec![("init".to_owned(), folder.join("lcc-vm"), true)];
-    for program in ["lcc-load", "tcprt", "pingtrace"] {
-        files.push((format!("bin/{program}"), folder.join(program), true));
+    process::run(target.cargo("build", &LOADERS, &OTHERS)?.arg("--bins"))?;
+    let mut files = program(&target, "init", &folder.join("lcc-vm"))?;
+    for name in ["lcc-load", "tcprt", "pingtrace"] {
+        files.extend(program(&target, &format!("bin/{name}"), &folder.join(name))?);
     }
     let mut kit = Kit { files, ..Kit::default() };
-    let mut build = target.cargo("test", &LOADERS)?;
-    build.args(packages()).args(["--no-run", "--message-format=json-render-diagnostics"]);
-    let name = |source: &'static str| source.rsplit('/').next().and_then(|file| file.strip_suffix(".rs")).unwrap_or(source);
+    let mut build = target.cargo("test", &LOADERS, &OTHERS)?;
+    build.args(["--no-run", "--message-format=json-render-diagnostics"]);
+    let name =
+        |source: &'static str| source.rsplit('/').next().and_then(|file| file.strip_suffix(".rs")).unwrap_or(source);
     build.args(TESTS.iter().flat_map(|(source, _)| ["--test", name(source)]));
     let said = process::stdout_of(&mut build)?;
     for message in said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -76,7 +77,7 @@ pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> R
         let found = TESTS.iter().find(|(source, _)| is_of(source));
         if let (Some((source, thorough)), Some(path)) = (found, message["executable"].as_str()) {
             let there = format!("tests/{}", name(source));
-            kit.files.push((there.clone(), path.into(), true));
+            kit.files.extend(program(&target, &there, Path::new(path))?);
             let list = if *thorough { &mut kit.thorough } else { &mut kit.tests };
             list.push(format!("/{there}"));
         }
@@ -94,6 +95,20 @@ pub(crate) fn build(store: &Store, architecture: Architecture, tests: bool) -> R
     ];
     kit.environment = BTreeMap::from(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     Ok(kit)
+}
+
+/// A program, by its name there. One with libraries comes with these, and without what only a debugger reads, which is most of it: the
+/// archive is the machine's memory.
+fn program(target: &Target, name: &str, path: &Path) -> Result<Vec<File>> {
+    if !target.is_dynamic() {
+        return Ok(vec![(name.to_owned(), path.to_owned(), true)]);
+    }
+    let folder = workspace::create(workspace::target()?.join("matrix/stripped"))?;
+    let to = folder.join(name.replace('/', "-"));
+    process::stdout_of(process::command("strip", Path::new("/")).args(["--strip-debug", "-o"]).arg(&to).arg(path))?;
+    let mut files = programs::libraries(&to)?;
+    files.push((name.to_owned(), to, true));
+    Ok(files)
 }
 
 /// The object with a program of every kind, and the project's own.
@@ -133,8 +148,8 @@ fn fixtures(store: &Store, target: &Target, architecture: Architecture) -> Resul
     }
     let folder = workspace::create(workspace::target()?.join("matrix/fixtures").join(architecture.name()))?;
     // it runs here, whatever it is made for
-    let here = Target::of(store, Architecture::Amd64)?;
-    process::run(here.cargo("build", &LOADERS)?.args(packages()).args(["--example", "victim"]))?;
+    let here = if target.is_dynamic() { Target::here() } else { Target::of(store, Architecture::Amd64)? };
+    process::run(here.cargo("build", &LOADERS, &OTHERS)?.args(["--example", "victim"]))?;
     let mut make = process::command(here.folder()?.join("examples/victim"), &workspace::root()?);
     process::run(make.args(["--cc", &target.c_compiler()]).arg(&folder))?;
     files.push(("tests/fixtures/victim".to_owned(), folder.join("victim"), true));

@@ -21,8 +21,8 @@ const SUITE: apt::Suite = apt::Suite::BOOKWORM;
 
 /// What programs are built for.
 pub(crate) struct Target {
-    /// As rustc calls it.
-    triple: String,
+    /// As rustc calls it. `None`: this machine, by the profile of tests and with its own libraries, as `cargo test` builds all anyway.
+    triple: Option<String>,
     /// Headers and libraries, and as the C compiler calls the target; `None` for this machine's own.
     sysroot: Option<(PathBuf, &'static str)>,
     /// Whether libbpf's structs have to be read anew: those that libbpf-sys brings are of 64 bits.
@@ -43,7 +43,7 @@ impl Target {
             Architecture::Armhf => bail!("nothing is built for armhf"),
         };
         if triple == host {
-            return Ok(Target { triple: host, sysroot: None, bindings: false });
+            return Ok(Target { triple: Some(host), sysroot: None, bindings: false });
         }
         install_standard_library(triple)?;
         let folder = workspace::cache()?.join("matrix").join(format!("sysroot-{}", architecture.name()));
@@ -53,26 +53,38 @@ impl Target {
             let file = |package| store.package(SUITE, architecture.name(), package);
             fetch::unpack_whole(&packages.iter().map(file).collect::<Result<Vec<_>>>()?, &folder)?;
         }
-        Ok(Target {
-            triple: triple.to_owned(),
-            sysroot: Some((folder, c)),
-            bindings: architecture == Architecture::I386,
-        })
+        let triple = Some(triple.to_owned());
+        Ok(Target { triple, sysroot: Some((folder, c)), bindings: architecture == Architecture::I386 })
+    }
+
+    /// This machine, with its own libraries: nothing is built that its tests do not need.
+    pub(crate) fn here() -> Target {
+        Target { triple: None, sysroot: None, bindings: false }
+    }
+
+    /// Whether programs need libraries of this machine.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.triple.is_none()
     }
 
     /// Where cargo puts what is built.
     pub(crate) fn folder(&self) -> Result<PathBuf> {
-        Ok(workspace::target()?.join(&self.triple).join(PROFILE))
+        let target = workspace::target()?;
+        Ok(self.triple.as_ref().map_or_else(|| target.join("debug"), |triple| target.join(triple).join(PROFILE)))
     }
 
-    /// A cargo command (`build`, `test`) for programs that need no other file, with these features, besides those that linking so needs
-    /// of `loader`: the packages that have it, by name.
-    pub(crate) fn cargo(&self, what: &str, loaders: &[&str]) -> Result<Command> {
+    /// A cargo command (`build`, `test`) for programs of these packages; those of `loaders` link libbpf.
+    pub(crate) fn cargo(&self, what: &str, loaders: &[&str], others: &[&str]) -> Result<Command> {
         let mut build = cargo::command()?;
+        let Some(triple) = &self.triple else {
+            build.args([what, "--workspace"]);
+            return Ok(build);
+        };
+        build.arg(what).args(loaders.iter().chain(others).flat_map(|package| ["--package", package]));
         let also = if self.bindings { &["static", "bindings"][..] } else { &["static"] };
         let features: Vec<String> =
             loaders.iter().flat_map(|package| also.iter().map(move |feature| format!("{package}/{feature}"))).collect();
-        build.args([what, "--profile", PROFILE, "--target", &self.triple, "--features", &features.join(",")]);
+        build.args(["--profile", PROFILE, "--target", triple, "--features", &features.join(",")]);
         let Some((sysroot, c)) = &self.sysroot else {
             let libelf = process::stdout_of(process::command("gcc", "/".as_ref()).arg("-print-file-name=libelf.a"))?;
             let libraries = PathBuf::from(libelf.trim()).parent().context("find libelf.a")?.to_owned();
@@ -81,8 +93,8 @@ impl Target {
             return Ok(build);
         };
         let flags = format!("--target={c} --sysroot={}", sysroot.display());
-        let of = |name: &str| format!("{name}_{}", self.triple.replace('-', "_"));
-        let linker = format!("CARGO_TARGET_{}_LINKER", self.triple.replace('-', "_").to_uppercase());
+        let of = |name: &str| format!("{name}_{}", triple.replace('-', "_"));
+        let linker = format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase());
         let linked: Vec<String> =
             flags.split(' ').chain(["-fuse-ld=lld"]).map(|flag| format!("-C link-arg={flag}")).collect();
         build.env(linker, "clang").env("RUSTFLAGS", format!("-C target-feature=+crt-static {}", linked.join(" ")));
