@@ -15,6 +15,7 @@ mod target;
 pub(crate) use kits::zoo;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -130,10 +131,11 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
     let objects = if args.object.is_empty() { kits::objects()? } else { args.object.clone() };
     let mut kits = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.kernel.boot) {
-        let of = |other: &&Entry| other.kernel.boot && other.kernel.arch == entry.kernel.arch;
+        let architecture = entry.kernel.arch;
+        let of = |other: &&Entry| other.kernel.boot && other.kernel.arch == architecture;
         let tests = !args.no_tests && entries.iter().filter(of).any(Entry::has_tests);
-        if !kits.contains_key(&entry.kernel.arch) {
-            kits.insert(entry.kernel.arch, kits::build(&store, entry.kernel.arch, tests, args.fast)?);
+        if let Slot::Vacant(slot) = kits.entry(architecture) {
+            slot.insert(kits::build(&store, architecture, tests, args.fast)?);
         }
     }
     let needs_btf = |entry: &Entry| entry.btf() == Some(catalogue::Btf::Debug);

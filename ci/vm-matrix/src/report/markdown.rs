@@ -201,8 +201,10 @@ fn reason(entry: &EntryResult, program: &Program) -> Option<String> {
 }
 
 fn tests(out: &mut String, results: &Results) {
-    // by program and test: passed, and what was found where it cannot be done or failed
-    let mut found: BTreeMap<(&str, &str), (usize, BTreeMap<String, Vec<&str>>)> = BTreeMap::new();
+    // what was found where it cannot be done or failed, and the entries
+    type Others<'e> = BTreeMap<String, Vec<&'e str>>;
+    // by program and test; how often it passed
+    let mut found: BTreeMap<(&str, &str), (usize, Others<'_>)> = BTreeMap::new();
     for entry in &results.entries {
         for test in &entry.tests {
             let (passed, others) = found.entry((&test.program, &test.test)).or_default();
