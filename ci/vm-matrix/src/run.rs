@@ -240,6 +240,7 @@ impl Work<'_> {
                 (self.say)(what);
             }
             Heard::Line(Line::Started { .. }) => (self.say)("booted"),
+            Heard::Line(Line::Exit { .. }) => is_its.set(false),
             Heard::Line(_) => {}
             Heard::Text(text) if is_its.get() => println!("{text}"),
             Heard::Text(_) => {}
