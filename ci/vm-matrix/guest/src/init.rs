@@ -77,6 +77,8 @@ fn work() -> Result<()> {
     if job.fault == Some(Fault::HangInBoot) {
         stand_still();
     }
+    // the kernel's first process has no group, which is of no process that programs know
+    let _ = rustix::process::setsid();
     let mounted: Vec<String> = MOUNTS.iter().filter_map(|(kind, at)| mount_one(kind, at).err()).collect();
     let system = rustix::system::uname();
     let text = |part: &CStr| part.to_string_lossy().into_owned();
