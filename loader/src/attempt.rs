@@ -25,20 +25,25 @@ fn answer(result: i32, doing: &str) -> Answer {
 /// has for tests.
 pub(crate) fn fentry(types: &Btf<'_>) -> Answer {
     let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_TRACING, libbpf_sys::BPF_TRACE_FENTRY);
-    match load(kind, attach, types, "bpf_fentry_test1") {
-        Ok(program) => {
-            // SAFETY: the descriptor is that of a program.
-            let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), program.as_raw_fd()) };
-            answer(attached, "attaching an fentry program")
-        }
-        Err(other) => other,
-    }
+    attached(load(kind, attach, types, "bpf_fentry_test1"), "attaching an fentry program")
 }
 
-/// Whether programs for hooks of the security modules can be loaded. None is attached.
+/// Whether programs for hooks of the security modules can be loaded and attached: arm64 has had what attaches them since 6.4 only, and
+/// loads them before. The one that is tried allows what it is asked.
 pub(crate) fn lsm(types: &Btf<'_>) -> Answer {
     let (kind, attach) = (libbpf_sys::BPF_PROG_TYPE_LSM, libbpf_sys::BPF_LSM_MAC);
-    load(kind, attach, types, "bpf_lsm_file_open").map_or_else(|other| other, |_| Answer::Yes)
+    attached(load(kind, attach, types, "bpf_lsm_file_open"), "attaching a program to a hook of the security modules")
+}
+
+/// Whether a program, if it was loaded, can be attached to what it was loaded for. It does not stay.
+fn attached(program: Result<OwnedFd, Answer>, what: &str) -> Answer {
+    let program = match program {
+        Ok(program) => program,
+        Err(other) => return other,
+    };
+    // SAFETY: the descriptor is that of a program.
+    let attached = unsafe { libbpf_sys::bpf_raw_tracepoint_open(null(), program.as_raw_fd()) };
+    answer(attached, what)
 }
 
 /// Loads a program for a function that the kernel's BTF has.

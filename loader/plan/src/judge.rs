@@ -61,6 +61,12 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
     if let Some((feature, option)) = feature {
         out.push(self::feature(kernel, feature, option));
     }
+    // elsewhere a system call's function may be another's: on i386 nanosleep is __ia32_sys_nanosleep_time32
+    let is_named = matches!(kernel.facts.arch.as_deref(), None | Some("x86_64" | "arm64"));
+    if let (Attach::Syscall, false, Some(target)) = (kind.attach, is_named, kind.target) {
+        let need = Need::Target { kind: "function", name: format!("of the system call {target}") };
+        out.push(Requirement::unknown(need, "what it is called differs from call to call on this architecture"));
+    }
     // only a live kernel has it mounted, or not
     let mounted = match kind.attach {
         Attach::Tracepoint => Some((Feature::Tracefs, "mount -t tracefs tracefs /sys/kernel/tracing")),
@@ -484,6 +490,21 @@ mod tests {
         check(0, "socket", &[("CAP_BPF", Status::Unknown)]);
         check(0, "cgroup_skb/egress", &[("CAP_BPF", Status::Unknown), ("CAP_NET_ADMIN", Status::Unmet)]);
         check(0, "xdp", &[("CAP_BPF", Status::Unmet), ("CAP_NET_ADMIN", Status::Unmet)]);
+    }
+
+    /// Debian's 6.1.0-50-686-pae refused a probe of nanosleep.
+    #[test]
+    fn a_system_calls_function_is_not_known_everywhere() {
+        let check = |arch: &str, expected: usize| {
+            let facts = KernelFacts { arch: Some(arch.to_owned()), ..KernelFacts::unknown() };
+            let mut out = Vec::new();
+            super::kind(&Kernel::new(&facts, None, None), &SectionKind::of("ksyscall/nanosleep").unwrap(), &mut out);
+            let targets = out.iter().filter(|one| matches!(one.need, Need::Target { .. }));
+            assert_eq!(targets.filter(|one| one.status == Status::Unknown).count(), expected, "{arch}");
+        };
+        check("x86_64", 0);
+        check("arm64", 0);
+        check("i386", 1);
     }
 
     /// As Debian's 6.1.0-50-686-pae is, which knows the helper and cannot use it.
