@@ -42,7 +42,7 @@ fn summary(out: &mut String, results: &Results) {
     let _ = write!(
         out,
         "Made by `cargo xtask matrix --docs` on {}: {} entries booted ({} kernels of {}), {} only planned for. In each, every program \
-         of each object was loaded and attached by itself, also those that the plan has off, and the programs of tests were run.\n\n\
+         of each object was loaded and attached by itself, also those that the plan has off{}.\n\n\
          **{programs} programs held against kernels, {differing} did otherwise than predicted; {} tests passed, {} failed, {} found \
          that they cannot be done there.** {} entries of {} passed.\n\n\
          {}, {}, {} at a time on {} processors: {} in all.\n\n",
@@ -51,6 +51,10 @@ fn summary(out: &mut String, results: &Results) {
         versions.len(),
         architectures.into_iter().collect::<Vec<_>>().join(", "),
         entries.len() - booted.len(),
+        match entries.iter().any(|entry| !entry.tests.is_empty()) {
+            true => ", and the programs of tests were run",
+            false => "; in this run no tests were run",
+        },
         tests(Outcome::Passed),
         tests(Outcome::Failed),
         tests(Outcome::Skipped),
