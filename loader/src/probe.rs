@@ -119,7 +119,7 @@ fn said(root: &Path) -> KernelFacts {
     let mut facts = KernelFacts::unknown();
     let uname = rustix::system::uname();
     facts.release = Some(uname.release().to_string_lossy().into_owned());
-    facts.arch = Some(arch_of(&uname.machine().to_string_lossy()).to_owned());
+    facts.arch = Some(pack::arch_of_name(&uname.machine().to_string_lossy()).to_owned());
     facts.distribution = distribution(root);
     facts.own_btf = match root.join("sys/kernel/btf/vmlinux").exists() {
         true => Answer::Yes,
@@ -156,17 +156,6 @@ fn said(root: &Path) -> KernelFacts {
     };
     facts.features.insert(Feature::ControlGroups, groups);
     facts
-}
-
-/// An architecture as BTFHub and packs call it, by what `uname -m` says.
-fn arch_of(machine: &str) -> &str {
-    match machine {
-        "aarch64" | "aarch64_be" => "arm64",
-        "i386" | "i486" | "i586" | "i686" => "i386",
-        "ppc64el" => "ppc64le",
-        arm if arm.starts_with("armv") => "arm",
-        other => other,
-    }
 }
 
 /// Whether programs can be attached to the entry of kernel functions.
@@ -335,17 +324,6 @@ fn security(root: &Path) -> Security {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Debian's 6.1.0-50-686-pae says i686, and is i386 in packs.
-    #[test]
-    fn architectures_are_those_of_packs() {
-        let check = |machine, expected| assert_eq!(arch_of(machine), expected);
-        check("x86_64", "x86_64");
-        check("i686", "i386");
-        check("aarch64", "arm64");
-        check("armv7l", "arm");
-        check("s390x", "s390x");
-    }
 
     /// Debian's 7.3.4 with `lockdown=confidentiality`: -EPERM for each kprobe, and tracefs without a file.
     #[test]

@@ -3,7 +3,6 @@
 use pack::{InvalidKernelId, KernelId};
 
 use crate::input::distro::{self, Distro};
-use crate::input::elf;
 
 /// Stands for a distribution or a version that nothing tells, as of a kernel somebody built.
 pub const UNKNOWN: &str = "unknown";
@@ -48,7 +47,7 @@ impl Identity {
 
     /// What a raw BTF's release tells, which is its name: `4.18.0-147.el8.x86_64` of `4.18.0-147.el8.x86_64.btf`.
     pub fn of_release(release: &str) -> Identity {
-        let end = release.rsplit(['.', '-']).next().map(elf::arch_of_name);
+        let end = release.rsplit(['.', '-']).next().map(pack::arch_of_name);
         let distro = distro::distro(distro::Evidence { release, ..Default::default() });
         let plausible = release.starts_with(|c: char| c.is_ascii_digit());
         Identity {

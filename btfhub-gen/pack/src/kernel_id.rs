@@ -24,6 +24,19 @@ pub struct KernelId {
     release: String,
 }
 
+/// BTFHub's spelling of an architecture that Debian, rpm or `uname -m` names: that of a [`KernelId`].
+#[must_use]
+pub fn arch_of_name(name: &str) -> &str {
+    match name {
+        "amd64" | "x86-64" => "x86_64",
+        "aarch64" | "aarch64_be" => "arm64",
+        "i486" | "i586" | "i686" => "i386",
+        "armhf" | "armel" | "armv7l" | "armv7hl" | "armv6l" => "arm",
+        "ppc64el" => "ppc64le",
+        other => other,
+    }
+}
+
 /// Why a text is no [`KernelId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -119,6 +132,17 @@ impl FromStr for KernelId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Debian's 6.1.0-50-686-pae says i686 of itself.
+    #[test]
+    fn architectures_have_one_spelling() {
+        let check = |name, expected| assert_eq!(arch_of_name(name), expected);
+        check("x86_64", "x86_64");
+        check("i686", "i386");
+        check("aarch64", "arm64");
+        check("armv7l", "arm");
+        check("s390x", "s390x");
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Result<(), &str>) {

@@ -69,5 +69,5 @@ mod read;
 pub use build::{BlobSource, Builder, Compression};
 pub use error::{Error, Result};
 pub use format::{Entry, Hash, MAGIC};
-pub use kernel_id::{InvalidKernelId, KernelId};
+pub use kernel_id::{InvalidKernelId, KernelId, arch_of_name};
 pub use read::{EntryRef, Lookup, Pack};

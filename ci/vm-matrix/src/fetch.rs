@@ -327,7 +327,7 @@ fn intact(folder: &Path, sha256: &str) -> Result<Option<Contents>> {
         |(name, expected): (&String, &String)| fs::read(folder.join(name)).is_ok_and(|b| hash(&b) == *expected);
     let whole = contents.sha256 == sha256 && contents.files.iter().all(is_whole);
     if !whole {
-        eprintln!("vm: {}: not what was written there, it is fetched again", folder.display());
+        eprintln!("vm: {}: it is not what was written there", folder.display());
     }
     Ok(whole.then_some(contents))
 }

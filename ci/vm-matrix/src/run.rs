@@ -329,11 +329,13 @@ fn may_try_kvm() -> bool {
 /// What tells the loader whose kernel it is, where it looks into packs.
 fn os_release(suite: &str) -> String {
     let version = match suite {
-        "bullseye" => "11",
-        "bookworm" => "12",
-        _ => "13",
+        "bullseye" => "VERSION_ID=\"11\"\n",
+        "bookworm" => "VERSION_ID=\"12\"\n",
+        "trixie" => "VERSION_ID=\"13\"\n",
+        // what is not released has none
+        _ => "",
     };
-    format!("ID=debian\nVERSION_ID=\"{version}\"\n")
+    format!("ID=debian\n{version}")
 }
 
 /// Boots an entry's kernel once for each fault, and gives how each ended: a check of the matrix itself.

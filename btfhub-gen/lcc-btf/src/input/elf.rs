@@ -149,18 +149,6 @@ fn arch(machine: elf::Machine, is_64: bool, endian: Endianness) -> Option<&'stat
     })
 }
 
-/// BTFHub's spelling of an architecture that Debian, rpm or `uname -m` names.
-pub fn arch_of_name(name: &str) -> &str {
-    match name {
-        "amd64" | "x86-64" => "x86_64",
-        "aarch64" | "aarch64_be" => "arm64",
-        "i486" | "i586" | "i686" => "i386",
-        "armhf" | "armel" | "armv7l" | "armv7hl" | "armv6l" => "arm",
-        "ppc64el" => "ppc64le",
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,7 +99,7 @@ pub(super) fn kernel(region: Region<'_>, path: &Path, origin: &str, options: &Op
     let mut kernel = of_elf(bytes, path, &name, evidence)?;
     let arch = deb.as_ref().map(|d| &d.architecture).or(rpm.as_ref().map(|r| &r.arch));
     kernel.identity = kernel.identity.or(Identity {
-        arch: arch.map(|a| elf::arch_of_name(a).to_owned()).filter(|a| a != "all" && a != "noarch"),
+        arch: arch.map(|a| pack::arch_of_name(a).to_owned()).filter(|a| a != "all" && a != "noarch"),
         ..Identity::default()
     });
     if let Image::Elf { facts, alternate, .. } = &mut kernel.image

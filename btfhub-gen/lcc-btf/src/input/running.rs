@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::banner::Banner;
 use super::distro::{Distro, Evidence, distro};
-use super::{Kernel, Options, elf, of_btf};
+use super::{Kernel, Options, of_btf};
 use crate::error::Error;
 use crate::kernel_id::Identity;
 use packages::spill::Bytes;
@@ -54,7 +54,7 @@ pub fn identity(root: &Path) -> Identity {
     let evidence = Evidence { release: release.as_deref().unwrap_or_default(), banner: &banner, ..Evidence::default() };
     let distro = distro(evidence)
         .or_else(|| os_release(&read("etc/os-release").or_else(|| read("usr/lib/os-release")).unwrap_or_default()));
-    Identity { distro, arch: Some(elf::arch_of_name(&arch).to_owned()), release }
+    Identity { distro, arch: Some(pack::arch_of_name(&arch).to_owned()), release }
 }
 
 /// `ID` and `VERSION_ID` of `os-release(5)`, in BTFHub's spelling.

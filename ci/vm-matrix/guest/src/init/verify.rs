@@ -11,8 +11,8 @@ use plan::{Plan, Status};
 use super::{name_of, say};
 use crate::words::{Line, Program, Verified};
 
-/// The first argument of such a process. Then come the object and the packs.
-pub(super) const WORD: &str = "verify";
+/// The first argument of such a process, which no command of a host has. Then come the object and the packs.
+pub(super) const WORD: &str = "guest-verify";
 
 pub(super) fn main(args: &[String]) -> ExitCode {
     let [object, packs @ ..] = args else { return ExitCode::from(2) };
