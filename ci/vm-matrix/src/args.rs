@@ -68,8 +68,8 @@ pub(crate) struct Run {
     /// This program, linked statically for another architecture: for kernels of that
     #[arg(long, value_name = "FILE")]
     pub(crate) guest: Option<PathBuf>,
-    /// Where packages and kernels stay
-    #[arg(long, value_name = "DIR", env = "LCC_CACHE")]
+    /// Where packages and kernels stay; else $LCC_CACHE, or lcc in the user's cache folder
+    #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Where the consoles' logs go
     #[arg(long, value_name = "DIR", default_value = "lcc-vm-logs")]

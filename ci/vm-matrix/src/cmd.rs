@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use lcc_vm::boot::Limits;
 use lcc_vm::catalogue::{self, Entry, KERNELS};
-use lcc_vm::fetch::Store;
+use lcc_vm::fetch::{self, Store};
 use lcc_vm::run::{self, Kit, Options};
 use lcc_vm::{initramfs, programs};
 
@@ -94,7 +94,11 @@ fn run_there(args: &Run) -> Result<ExitCode> {
         own.extend(files.iter().cloned());
         kits.insert(architecture, Kit { files: own, environment: environment.clone(), ..Kit::default() });
     }
-    let store = Store::open(&cache(args.cache.as_deref())?, args.offline)?;
+    let cache = match &args.cache {
+        Some(folder) => std::path::absolute(folder).context("find the cache")?,
+        None => fetch::cache_folder()?,
+    };
+    let store = Store::open(&cache, args.offline)?;
     std::fs::create_dir_all(&args.logs).with_context(|| format!("create {}", args.logs.display()))?;
     let total = Duration::from_secs(args.limit);
     let options = Options {
@@ -110,7 +114,11 @@ fn run_there(args: &Run) -> Result<ExitCode> {
         filters: Vec::new(),
         program,
     };
-    let results = run::run(&entries, &kits, &store, &options, &AtomicBool::new(false));
+    let cancelled = run::cancelled_by_signals()?;
+    let results = run::run(&entries, &kits, &store, &options, &cancelled);
+    if cancelled.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&results).context("write JSON")?);
     } else {
@@ -165,15 +173,4 @@ fn named(text: &str) -> Result<initramfs::File> {
     let metadata = std::fs::metadata(&path).with_context(|| format!("--file {text}"))?;
     let is_program = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
     Ok((name, path, is_program))
-}
-
-/// The cache, as an absolute path.
-fn cache(asked: Option<&Path>) -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = asked
-        .map(Path::to_owned)
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("lcc")))
-        .or_else(|| Some(variable("HOME")?.join(".cache/lcc")))
-        .context("find the cache: set LCC_CACHE")?;
-    std::path::absolute(folder).context("find the cache")
 }

@@ -87,6 +87,18 @@ struct Contents {
 /// The name of [`Contents`] in its folder.
 const CONTENTS: &str = "contents.json";
 
+/// Where what is downloaded stays: `$LCC_CACHE`, or `lcc` in the user's cache folder. An absolute path.
+///
+/// # Errors
+/// None of `LCC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
+pub fn cache_folder() -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = variable("LCC_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("lcc")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/lcc")));
+    std::path::absolute(folder.context("find the cache: set LCC_CACHE")?).context("find the cache")
+}
+
 /// The cache, and the registry behind it.
 pub struct Store {
     cache: PathBuf,
@@ -97,7 +109,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the cache, an absolute path; makes it if need be.
+    /// Opens the cache ([`cache_folder`], or another absolute path); makes it if need be.
     ///
     /// # Errors
     /// The machine's apt has no Debian mirror (unless offline), or the folder cannot be made.

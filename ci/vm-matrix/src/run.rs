@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use vm_guest::words::{self, Fault, Job, Line, Program, Verified};
 
 use crate::boot::{self, Accelerator, End, Heard, Limits, Machine};
@@ -67,6 +68,18 @@ const KVM: Duration = Duration::from_secs(20);
 
 /// Whether KVM works here: not tried, being tried, no, yes.
 static KVM_WORKS: AtomicU8 = AtomicU8::new(0);
+
+/// What becomes true with the first SIGINT or SIGTERM, so that no machine is left behind.
+///
+/// # Errors
+/// A handler cannot be set.
+pub fn cancelled_by_signals() -> Result<Arc<AtomicBool>> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&cancelled)).context("set a handler of signals")?;
+    }
+    Ok(cancelled)
+}
 
 /// Runs all entries; the results are in their order. Where `cancelled` becomes true, what runs is stopped and the rest is not begun.
 pub fn run(

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -161,7 +161,11 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
         check_faults(all, &kits, &store, &options)?;
     }
     let booting = Instant::now();
-    let results = run::run(&entries, &kits, &store, &options, &AtomicBool::new(false));
+    let cancelled = run::cancelled_by_signals()?;
+    let results = run::run(&entries, &kits, &store, &options, &cancelled);
+    if cancelled.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
     eprintln!(
         "matrix: {:.0} s to build, {:.0} s to run",
         (booting - begun).as_secs_f64(),

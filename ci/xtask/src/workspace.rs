@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
+pub(crate) use lcc_vm::fetch::cache_folder as cache;
+
 /// The checkout's root: the nearest folder upwards whose Cargo.toml is a workspace.
 ///
 /// # Errors
@@ -25,18 +27,6 @@ pub(crate) fn root() -> Result<PathBuf> {
 pub(crate) fn target() -> Result<PathBuf> {
     let root = root()?;
     Ok(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder)))
-}
-
-/// Where what is downloaded stays: `$LCC_CACHE`, or `lcc` in the user's cache folder.
-///
-/// # Errors
-/// None of `LCC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = variable("LCC_CACHE")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("lcc")))
-        .or_else(|| Some(variable("HOME")?.join(".cache/lcc")));
-    folder.context("find the cache: set LCC_CACHE")
 }
 
 /// Creates the folder with its parents, and returns it.

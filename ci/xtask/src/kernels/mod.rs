@@ -14,11 +14,11 @@ mod unpack;
 
 use crate::{process, setup, workspace};
 use anyhow::{Context, Result, bail};
-use apt::{AptRoot, Package, Suite};
+use apt::{AptRoot, Package};
 use catalogue::{KERNELS, TOOLS, WantedKernel, WantedTool};
+use lcc_vm::fetch::Store;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// What to fetch; without a restriction, everything in the catalogue.
 #[derive(clap::Args, Default)]
@@ -74,21 +74,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     setup::install_missing()?;
-    let mirrors = apt::mirrors(Path::new("/etc/apt"))?;
-    let mut roots = BTreeMap::new();
-    let mut open = |suite: Suite, architecture: &str| -> Result<Rc<AptRoot>> {
-        let name = format!("{}-{architecture}", suite.name);
-        if let Some(root) = roots.get(&name) {
-            return Ok(Rc::clone(root));
-        }
-        let root = Rc::new(AptRoot::open(cache.join("apt").join(&name), &mirrors, suite, architecture)?);
-        roots.insert(name, Rc::clone(&root));
-        Ok(root)
-    };
+    let store = Store::open(&cache, false)?;
     if !args.no_tools && args.line.is_empty() && args.arch.is_empty() {
         let host = process::stdout_of(process::command("dpkg", Path::new("/")).arg("--print-architecture"))?;
         for tool in TOOLS {
-            let root = open(tool.suite, host.trim())?;
+            let root = store.root(tool.suite, host.trim())?;
             println!("{}", fetch_tool(&root, tool, &cache)?.display());
         }
     }
@@ -106,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut found = Vec::new();
     let mut failed = Vec::new();
     for kernel in wanted {
-        match open(kernel.suite, kernel.architecture).and_then(|root| fetch_kernel(&root, kernel, &cache)) {
+        match store.root(kernel.suite, kernel.architecture).and_then(|root| fetch_kernel(&root, kernel, &cache)) {
             Ok((package, vmlinux)) => {
                 println!("{}", vmlinux.display());
                 found.push((package, vmlinux));
