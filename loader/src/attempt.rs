@@ -9,6 +9,12 @@ use plan::Answer;
 
 const MOV_R0_0: u64 = 0xb7;
 const EXIT: u64 = 0x95;
+/// `r1 = ((struct __sk_buff *)r1)->sk`
+const SOCKET: u64 = 0xa8_1179;
+/// `if (!r1)` the next but one
+const SKIP_IF_NONE: u64 = 0x1_0115;
+/// `bpf_skc_to_tcp_sock(r1)`
+const SKC_TO_TCP_SOCK: u64 = 137 << 32 | 0x85;
 
 /// The answer that a system call's result gives.
 fn answer(result: i32, doing: &str) -> Answer {
@@ -46,18 +52,32 @@ fn attached(program: Result<OwnedFd, Answer>, what: &str) -> Answer {
     answer(attached, what)
 }
 
+/// Whether the verifier knows the types of what helpers give, by the BTF that is in the kernel's image: also where nobody can read that.
+/// Since Linux 5.9, which brought the helper that it is tried with.
+pub(crate) fn typed_helpers() -> Answer {
+    let program = [SOCKET, SKIP_IF_NONE, SKC_TO_TCP_SOCK, MOV_R0_0, EXIT];
+    match load_for(libbpf_sys::BPF_PROG_TYPE_CGROUP_SKB, libbpf_sys::BPF_CGROUP_INET_EGRESS, 0, &program) {
+        Ok(_) => Answer::Yes,
+        Err(other) => other,
+    }
+}
+
 /// Loads a program for a function that the kernel's BTF has.
 fn load(kind: u32, attach: u32, types: &Btf<'_>, function: &str) -> Result<OwnedFd, Answer> {
-    let Some(id) = types.find(function, Kind::Func).next() else {
-        return Err(Answer::Unknown(format!("the kernel's BTF has no {function} to try it on")));
-    };
+    match types.find(function, Kind::Func).next() {
+        Some(id) => load_for(kind, attach, id.0, &[MOV_R0_0, EXIT]),
+        None => Err(Answer::Unknown(format!("the kernel's BTF has no {function} to try it on"))),
+    }
+}
+
+/// Loads a program, for a function of the kernel's by its BTF or for none.
+fn load_for(kind: u32, attach: u32, attach_btf_id: u32, program: &[u64]) -> Result<OwnedFd, Answer> {
     let mut options = libbpf_sys::bpf_prog_load_opts {
         sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as libbpf_sys::size_t,
         expected_attach_type: attach,
-        attach_btf_id: id.0,
+        attach_btf_id,
         ..Default::default()
     };
-    let program = [MOV_R0_0, EXIT];
     // SAFETY: names are terminated; an instruction has eight bytes, in the byte order of this machine, as the kernel has it.
     let loaded = unsafe {
         libbpf_sys::bpf_prog_load(

@@ -24,6 +24,7 @@ pub fn probe(root: &Path) -> KernelFacts {
     // BPF_MAP_TYPE_RINGBUF
     let ring_buffer = tried(&facts, attempt::map_type(27));
     facts.features.insert(Feature::RingBuffer, ring_buffer);
+    typed_helpers(&mut facts);
     let types = types::own(root);
     fentry(&mut facts, types.as_deref());
     if let Ok(own) = &types {
@@ -49,6 +50,7 @@ pub fn probe_for(root: &Path, object: &ObjectFile<'_>) -> KernelFacts {
     }
     let global_data = tried(&facts, attempt::global_data());
     facts.features.insert(Feature::GlobalData, global_data);
+    typed_helpers(&mut facts);
     let types = types::own(root);
     if has(Attach::Function) {
         fentry(&mut facts, types.as_deref());
@@ -156,6 +158,14 @@ fn said(root: &Path) -> KernelFacts {
     };
     facts.features.insert(Feature::ControlGroups, groups);
     facts
+}
+
+/// Whether helpers can give what is of the kernel's own types: where these are to be read it goes without saying.
+fn typed_helpers(facts: &mut KernelFacts) {
+    if let Answer::No(_) = facts.own_btf {
+        let answer = tried(facts, attempt::typed_helpers());
+        facts.features.insert(Feature::TypedHelpers, answer);
+    }
 }
 
 /// Whether programs can be attached to the entry of kernel functions.

@@ -65,7 +65,8 @@ fn features() -> Vec<Feature> {
         Feature::BpfLink => Some(Feature::BpfCookie),
         Feature::BpfCookie => Some(Feature::RingBuffer),
         Feature::RingBuffer => Some(Feature::SkStorageInTracing),
-        Feature::SkStorageInTracing => None,
+        Feature::SkStorageInTracing => Some(Feature::TypedHelpers),
+        Feature::TypedHelpers => None,
     })
 }
 

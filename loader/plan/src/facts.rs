@@ -87,6 +87,9 @@ pub enum Feature {
     RingBuffer,
     /// Storage of a socket in tracing programs (Linux 5.11).
     SkStorageInTracing,
+    /// Helpers that give what is of the kernel's own types (`bpf_skc_to_tcp_sock()`): tried out where there is no file of these, for
+    /// they are in the kernel's image.
+    TypedHelpers,
 }
 
 impl Feature {
@@ -106,6 +109,7 @@ impl Feature {
             Feature::BpfCookie => "values with attachments",
             Feature::RingBuffer => "the BPF ring buffer",
             Feature::SkStorageInTracing => "storage of sockets in tracing programs",
+            Feature::TypedHelpers => "helpers that give what is of the kernel's own types",
         }
     }
 }

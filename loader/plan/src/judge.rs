@@ -144,6 +144,14 @@ fn has_own_btf(kernel: &Kernel<'_>) -> Answer {
     })
 }
 
+/// Whether the verifier has the kernel's own types: also where there is no file that shows them.
+fn knows_its_types(kernel: &Kernel<'_>) -> Answer {
+    match kernel.facts.feature(Feature::TypedHelpers) {
+        Answer::Yes => Answer::Yes,
+        _ => has_own_btf(kernel),
+    }
+}
+
 /// The functions by which a kernel reads its own BTF; and the structure that programs at functions have.
 pub(crate) const READ_ITS_TYPES: [&str; 2] = ["btf_parse_vmlinux", "bpf_get_btf_vmlinux"];
 pub(crate) const TRAMPOLINE: &str = "bpf_trampoline";
@@ -334,7 +342,7 @@ pub(crate) fn uses(
         });
     }
     // btf_get_prog_ctx_type() of kernel/bpf/btf.c: without types of its own, the kernel takes a context for memory
-    if let (Some(function), Answer::No(why)) = (uses.given_context.first(), has_own_btf(kernel)) {
+    if let (Some(function), Answer::No(why)) = (uses.given_context.first(), knows_its_types(kernel)) {
         let why = format!(
             "{function}() is verified by itself, and what it is given is known by the kernel's own types: {why}"
         );
@@ -371,7 +379,7 @@ fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> R
     // the verifier knows what they give by the kernel's own types ("invalid return type", check_helper_call of kernel/bpf/verifier.c); that
     // it knows the helper is no proof
     if callers::GIVES_TYPED.contains(&number)
-        && let Answer::No(why) = has_own_btf(kernel)
+        && let Answer::No(why) = knows_its_types(kernel)
     {
         return Requirement::unmet(need, format!("what it gives is of the kernel's own types, and {why}"));
     }
@@ -467,6 +475,8 @@ fn optional(weak: bool, mut requirement: Requirement) -> Requirement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::facts::KernelFacts;
 
     #[test]
@@ -521,5 +531,17 @@ mod tests {
         check(missing(), 1, Status::Met);
         check(Answer::Yes, 137, Status::Met);
         check(Answer::NotAsked, 137, Status::Met);
+    }
+
+    /// As Debian's 6.1.0-56-amd64 is with an empty mount over /sys/kernel/btf: its types are in its image, and it was taken for 686-pae.
+    #[test]
+    fn a_kernel_whose_types_are_hidden_gives_them_by_helpers() {
+        let own_btf = Answer::No("/sys/kernel/btf/vmlinux is not there".to_owned());
+        let features = BTreeMap::from([(Feature::TypedHelpers, Answer::Yes)]);
+        let facts = KernelFacts { own_btf, features, ..KernelFacts::default() };
+        let kernel = Kernel::new(&facts, None, None);
+        assert_eq!(helper(&kernel, "CGROUP_SKB", 137, Answer::Yes).status, Status::Met);
+        // programs at functions name these by the file
+        assert_eq!(super::own_btf(&kernel).status, Status::Unmet);
     }
 }
