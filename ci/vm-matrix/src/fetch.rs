@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow, bail};
 use apt::{AptRoot, Mirrors, Package, Suite};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::catalogue::{Architecture, Entry, Kernel};
+use crate::kept::Contents;
 use crate::own;
 
 /// The modules that objects and tests need, where they are not built in; none of them needs another one.
@@ -72,20 +72,6 @@ impl Found {
         Package { name, version, architecture, size, sha256 }
     }
 }
-
-/// What a folder of the cache has: files and their hashes.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Contents {
-    /// Of the package.
-    sha256: String,
-    /// By path in the folder, xxh3-128 in hexadecimal.
-    files: BTreeMap<String, String>,
-    #[serde(default)]
-    missing: Vec<String>,
-}
-
-/// The name of [`Contents`] in its folder.
-const CONTENTS: &str = "contents.json";
 
 /// Where what is downloaded stays: `$LCC_CACHE`, or `lcc` in the user's cache folder. An absolute path.
 ///
@@ -230,7 +216,8 @@ impl Store {
     fn in_cache(&self, kernel: &Kernel, suite: Suite, resolved: &Resolved, with_debug: bool) -> Result<Image> {
         let (package, architecture) = (resolved.image.package(), kernel.arch.name());
         let folder = self.cache.join("matrix").join(package.file_name().trim_end_matches(".deb"));
-        let contents = match intact(&folder, &package.sha256)? {
+        let kept = Contents::of_intact(&folder).filter(|contents| contents.of == package.sha256);
+        let contents = match kept {
             Some(contents) => contents,
             None if self.offline => bail!("{}: missing or damaged, and the registry is not asked", folder.display()),
             None => self.unpack(suite, architecture, &package, &folder)?,
@@ -271,21 +258,34 @@ impl Store {
                 Err(error) => missing.push(format!("{modules} cannot be had: {error:#}")),
             }
         }
-        let mut contents = Contents { sha256: package.sha256.clone(), missing, ..Contents::default() };
-        for entry in fs::read_dir(fresh.path()).context("list what was unpacked")?.flatten() {
-            let bytes = fs::read(entry.path()).with_context(|| entry.path().display().to_string())?;
-            contents.files.insert(entry.file_name().to_string_lossy().into_owned(), hash(&bytes));
-        }
-        if !contents.files.contains_key(KERNEL) {
+        if !fresh.path().join(KERNEL).exists() {
             bail!("no kernel in the package");
         }
-        let text = serde_json::to_vec_pretty(&contents).context("write JSON")?;
-        fs::write(fresh.path().join(CONTENTS), text).context("write what was unpacked")?;
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+        Contents::keep(&fresh.keep(), folder, package.sha256.clone(), missing)
+    }
+
+    /// Packages, unpacked into one folder of the cache: made, unless it is there as it was written.
+    ///
+    /// # Errors
+    /// The packages cannot be had, or dpkg-deb failed.
+    pub fn folder(&self, name: &str, debs: impl FnOnce() -> Result<Vec<PathBuf>>) -> Result<PathBuf> {
+        let parent = self.cache.join("matrix");
+        let folder = parent.join(name);
+        if Contents::of_intact(&folder).is_some() {
+            return Ok(folder);
         }
-        fs::rename(fresh.keep(), folder).with_context(|| format!("write {}", folder.display()))?;
-        Ok(contents)
+        let debs = debs().with_context(|| format!("{}: missing or damaged", folder.display()))?;
+        let fresh = tempfile::tempdir_in(&parent).context("a folder to unpack into")?;
+        for deb in &debs {
+            let status =
+                Command::new("dpkg-deb").arg("-x").arg(deb).arg(fresh.path()).status().context("start dpkg-deb")?;
+            if !status.success() {
+                bail!("dpkg-deb -x {}: {status}", deb.display());
+            }
+        }
+        let names = debs.iter().filter_map(|deb| deb.file_name()?.to_str());
+        Contents::keep(&fresh.keep(), &folder, names.collect::<Vec<_>>().join(" "), Vec::new())?;
+        Ok(folder)
     }
 
     fn records(&self) -> PathBuf {
@@ -326,23 +326,6 @@ fn newest(root: &AptRoot, name: &str) -> Result<Package> {
 
 /// What the kernel is called in its folder.
 const KERNEL: &str = "vmlinuz";
-
-fn hash(bytes: &[u8]) -> String {
-    format!("{:032x}", xxh3_128(bytes))
-}
-
-/// What a folder has, if it is of that package and all of it is as it was written.
-fn intact(folder: &Path, sha256: &str) -> Result<Option<Contents>> {
-    let Ok(text) = fs::read(folder.join(CONTENTS)) else { return Ok(None) };
-    let Ok(contents) = serde_json::from_slice::<Contents>(&text) else { return Ok(None) };
-    let is_whole =
-        |(name, expected): (&String, &String)| fs::read(folder.join(name)).is_ok_and(|b| hash(&b) == *expected);
-    let whole = contents.sha256 == sha256 && contents.files.iter().all(is_whole);
-    if !whole {
-        eprintln!("vm: {}: it is not what was written there", folder.display());
-    }
-    Ok(whole.then_some(contents))
-}
 
 /// Takes the kernel and the modules that there are out of a package.
 fn extract(deb: &Path, folder: &Path) -> Result<()> {
@@ -435,41 +418,16 @@ fn numbers(release: &str) -> Vec<u64> {
 /// The packages cannot be had.
 pub fn programs(store: &Store, architecture: Architecture, packages: &[&str]) -> Result<PathBuf> {
     let (suite, name) = (Suite::BOOKWORM, architecture.name());
-    let folder = store.cache.join("matrix").join(format!("programs-{}-{name}", packages.join("-")));
-    if folder.join(CONTENTS).exists() {
-        return Ok(folder);
-    }
-    let root = store.root(suite, name)?;
-    let mut needed = Vec::new();
-    for package in packages {
-        needed.extend(root.closure(package)?);
-    }
-    needed.sort_by(|a, b| a.name.cmp(&b.name));
-    needed.dedup();
-    let debs = needed.iter().map(|package| store.package(suite, name, package)).collect::<Result<Vec<_>>>()?;
-    unpack_whole(&debs, &folder)
-}
-
-/// Unpacks packages into one folder, which is there whole or not at all.
-///
-/// # Errors
-/// dpkg-deb failed.
-pub fn unpack_whole(debs: &[PathBuf], folder: &Path) -> Result<PathBuf> {
-    let fresh = tempfile::tempdir_in(folder.parent().context("a folder with a parent")?).context("a folder")?;
-    for deb in debs {
-        let status =
-            Command::new("dpkg-deb").arg("-x").arg(deb).arg(fresh.path()).status().context("start dpkg-deb")?;
-        if !status.success() {
-            bail!("dpkg-deb -x {}: {status}", deb.display());
+    store.folder(&format!("programs-{}-{name}", packages.join("-")), || {
+        let root = store.root(suite, name)?;
+        let mut needed = Vec::new();
+        for package in packages {
+            needed.extend(root.closure(package)?);
         }
-    }
-    let names: Vec<String> =
-        debs.iter().filter_map(|deb| Some(deb.file_name()?.to_string_lossy().into_owned())).collect();
-    fs::write(fresh.path().join(CONTENTS), serde_json::to_vec_pretty(&names).context("write JSON")?)
-        .context("write")?;
-    let _ = fs::remove_dir_all(folder);
-    fs::rename(fresh.keep(), folder).with_context(|| format!("write {}", folder.display()))?;
-    Ok(folder.to_owned())
+        needed.sort_by(|a, b| a.name.cmp(&b.name));
+        needed.dedup();
+        needed.iter().map(|package| store.package(suite, name, package)).collect()
+    })
 }
 
 #[cfg(test)]
@@ -490,23 +448,5 @@ mod tests {
         check("6.1.0-50-rt-686-pae", Some("6.1"), "686-pae", false);
         check("7.3.4+deb13-cloud-amd64", None, "cloud-amd64", true);
         assert!(numbers("7.3.4+deb13-cloud-amd64") > numbers("7.2.12+deb13-cloud-amd64"));
-    }
-
-    #[test]
-    fn what_is_damaged_in_the_cache_is_not_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-        write(KERNEL, b"kernel");
-        let files = BTreeMap::from([(KERNEL.to_owned(), hash(b"kernel"))]);
-        let contents = Contents { sha256: "12".to_owned(), files, missing: Vec::new() };
-        write(CONTENTS, &serde_json::to_vec(&contents).unwrap());
-        assert_eq!(intact(folder.path(), "12").unwrap(), Some(contents));
-        assert_eq!(intact(folder.path(), "13").unwrap(), None);
-        write(KERNEL, b"kernem");
-        assert_eq!(intact(folder.path(), "12").unwrap(), None);
-        fs::remove_file(folder.path().join(KERNEL)).unwrap();
-        assert_eq!(intact(folder.path(), "12").unwrap(), None);
-        write(CONTENTS, b"{");
-        assert_eq!(intact(folder.path(), "12").unwrap(), None);
     }
 }

@@ -15,6 +15,7 @@ pub mod boot;
 pub mod catalogue;
 pub mod fetch;
 pub mod initramfs;
+mod kept;
 pub mod own;
 pub mod programs;
 mod progress;

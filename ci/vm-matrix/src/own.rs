@@ -18,6 +18,8 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ReadCache};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::kept::Contents;
+
 /// To be raised with every change of how a kernel is built.
 const RECIPE: u32 = 1;
 
@@ -76,15 +78,16 @@ pub fn build(recipe: &Recipe<'_>, cache: &Path) -> Result<Built> {
     // make works in another folder
     let folder = std::path::absolute(cache.join("own")).context("find the cache")?;
     let kept = folder.join(&key);
-    if kept.is_dir() {
+    if Contents::of_intact(&kept).is_some() {
         return Built::read(&kept);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let log = Log::wait_for(folder.join(format!("{key}.log")))?;
-    if !kept.is_dir() {
+    // another process may have built it meanwhile
+    if Contents::of_intact(&kept).is_none() {
         let work = WorkFolder::create(folder.join(format!("{key}.unfinished")))?;
         let made = make(recipe.source, &settings, &work.0, &log)?;
-        std::fs::rename(&made, &kept).with_context(|| format!("write {}", kept.display()))?;
+        Contents::keep(&made, &kept, key, Vec::new())?;
     }
     log.remove();
     Built::read(&kept)

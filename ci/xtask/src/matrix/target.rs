@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use lcc_vm::catalogue::Architecture;
-use lcc_vm::fetch::{self, Store};
+use lcc_vm::fetch::Store;
 
 use crate::{cargo, process, workspace};
 
@@ -46,15 +46,14 @@ impl Target {
             return Ok(Target { triple: Some(host), sysroot: None, bindings: false });
         }
         install_standard_library(triple)?;
-        let folder = workspace::cache()?.join("matrix").join(format!("sysroot-{}", architecture.name()));
-        if !folder.is_dir() {
-            let root = store.root(SUITE, architecture.name())?;
+        let name = architecture.name();
+        let sysroot = store.folder(&format!("sysroot-{name}"), || {
+            let root = store.root(SUITE, name)?;
             let packages = root.newest(&PACKAGES.map(str::to_owned))?;
-            let file = |package| store.package(SUITE, architecture.name(), package);
-            fetch::unpack_whole(&packages.iter().map(file).collect::<Result<Vec<_>>>()?, &folder)?;
-        }
+            packages.iter().map(|package| store.package(SUITE, name, package)).collect()
+        })?;
         let triple = Some(triple.to_owned());
-        Ok(Target { triple, sysroot: Some((folder, c)), bindings: architecture == Architecture::I386 })
+        Ok(Target { triple, sysroot: Some((sysroot, c)), bindings: architecture == Architecture::I386 })
     }
 
     /// This machine, with its own libraries: nothing is built that its tests do not need.
