@@ -20,7 +20,7 @@ use crate::attach::{Attachment, How};
 use crate::session::Options;
 
 /// `include/uapi/linux/magic.h`
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 
 /// Digits of a key.
 const KEY: usize = 32;
@@ -75,13 +75,18 @@ pub(crate) fn pin(
     })
 }
 
+/// Whether a file system of this `f_type` (`statfs(2)`) is BPF's. Where a long has 32 bits, it is negative, and its upper bits are set here.
+fn is_bpf(kind: u64) -> bool {
+    kind as u32 == BPF_FS_MAGIC
+}
+
 fn pin_each(folder: &Path, maps: &mut BTreeMap<String, MapHandle>, attachments: &mut [Attachment]) -> io::Result<()> {
     let mut existing = folder;
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
     }
     let kind = rustix::fs::statfs(existing).map_err(|error| beside(existing, error.into()))?.f_type;
-    if kind as u64 != BPF_FS_MAGIC {
+    if !is_bpf(kind as u64) {
         let what = format!("{}: no BPF file system (mount -t bpf bpf FOLDER)", existing.display());
         return Err(io::Error::other(what));
     }
@@ -164,4 +169,18 @@ fn beside(path: &Path, error: io::Error) -> io::Error {
 
 fn told(path: &Path, error: &libbpf_rs::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's 5.10.0-32-686-pae and 6.1.0-50-686-pae pinned nothing.
+    #[test]
+    fn the_bpf_file_system_is_known_where_a_long_has_32_bits() {
+        let negative = BPF_FS_MAGIC.cast_signed();
+        assert!(is_bpf(BPF_FS_MAGIC.into()) && is_bpf(negative as u64));
+        // tmpfs
+        assert!(!is_bpf(0x0102_1994));
+    }
 }
