@@ -98,10 +98,16 @@ struct hook {
 	struct exchange *exchange;
 };
 
+/* Whether the side may still send, on a connection that is established. */
+static __always_inline bool may_send(__u8 state)
+{
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
+}
+
 /* Whether the side's own FIN is queued. */
 static __always_inline bool is_shut(__u8 state)
 {
-	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
 }
 
 static __always_inline bool after(__u32 a, __u32 b)

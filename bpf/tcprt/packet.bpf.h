@@ -324,7 +324,7 @@ static __always_inline void packet(struct __sk_buff *skb, bool comes, bool with_
 		bool all;
 
 		/* the kernel's own sockets, which send RST for others, are no streams */
-		if (sk->type != SOCK_STREAM || sk->protocol != IPPROTO_TCP || is_shut(sk->state))
+		if (sk->type != SOCK_STREAM || sk->protocol != IPPROTO_TCP || !may_send(sk->state))
 			return;
 		if (configured_role(sk->src_port, bpf_ntohs(sk->dst_port), &all) == ROLE_UNKNOWN && !all)
 			return;

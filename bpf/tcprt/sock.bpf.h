@@ -123,11 +123,21 @@ static __always_inline bool is_answering(const struct connection *connection)
 	return connection->role == ROLE_SERVER && connection->phase != PHASE_REQUEST;
 }
 
+/* The kernel may have left out the call that tells of the FIN (7.1, 7.2), whose number is no byte's. */
+static __always_inline void note_fin(const struct hook *hook, struct connection *connection)
+{
+	if (!connection->sent_fin)
+		connection->sent_fin = is_shut(compat_read(hook->is_typed, hook->sk, __sk_common.skc_state));
+}
+
 /* The same of data that is sent, before `next`. */
 static __always_inline void catch_up_sent(const struct hook *hook, struct connection *connection, __u32 next)
 {
 	bool is_late = !is_answering(connection);
 
+	if (!after(next, connection->sent))
+		return;
+	note_fin(hook, connection);
 	if (connection->sent_fin && next == of_tcp(hook, write_seq))
 		next -= 1;
 	if (!after(next, connection->sent))
@@ -273,8 +283,11 @@ static __always_inline int acknowledge(struct sock *sk, const struct sk_buff *sk
 
 static __always_inline void close_sock(const struct hook *hook, struct connection *connection)
 {
-	__u32 written = of_tcp(hook, write_seq) - connection->sent_fin, received;
+	__u32 written, received;
 
+	/* the state is still the one before */
+	note_fin(hook, connection);
+	written = of_tcp(hook, write_seq) - connection->sent_fin;
 	catch_up_sent(hook, connection, of_tcp(hook, snd_nxt));
 	on_ack(hook, connection, of_tcp(hook, snd_una));
 	received = connection->received;

@@ -42,12 +42,6 @@ pub fn has_own_types() -> bool {
     Path::new(OWN_TYPES).exists()
 }
 
-/// Whether the kernel's types are in its image, by the symbol that is where they begin: also where nobody can read them.
-pub fn has_inner_types() -> bool {
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("__start_BTF"))
-}
-
 /// Whether functions of the kernel can be probed.
 pub fn has_kprobes() -> bool {
     Path::new("/sys/bus/event_source/devices/kprobe").exists()

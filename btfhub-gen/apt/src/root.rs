@@ -2,6 +2,7 @@
 
 use crate::sources::{Mirror, Mirrors};
 use crate::{Error, Result, Suite};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -65,6 +66,9 @@ impl AptRoot {
         write(&folder.join("sources.list"), &source_lines(mirrors, suite, architecture))?;
         write(&folder.join("apt.conf"), &configuration(&folder, architecture))?;
         let mut root = Self { folder, incomplete: None };
+        // apt does not wait for another process that updates the same folder
+        let lock = root.folder.join("lock");
+        let _lock = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(Error::io(&lock))?;
         match stdout_of(root.apt("apt-get").args(["-qq", "update"])) {
             Ok(_) => {}
             Err(error) if has_index(&root.folder, suite, architecture) => {

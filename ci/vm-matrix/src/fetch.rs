@@ -20,7 +20,7 @@ use apt::{AptRoot, Mirrors, Package, Suite};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Architecture, Entry, Kernel};
-use crate::kept::Contents;
+use crate::kept::{self, Contents};
 use crate::own;
 
 /// The modules that objects and tests need, where they are not built in; none of them needs another one.
@@ -299,8 +299,7 @@ impl Store {
 
     /// Notes what a kernel was found to be.
     fn record(&self, kernel: &str, resolved: Resolved) -> Result<()> {
-        static ONE: Mutex<()> = Mutex::new(());
-        let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _lock = kept::lock(&self.cache.join("matrix"))?;
         let path = self.records();
         let mut records = read_records(&path)?;
         records.insert(kernel.to_owned(), resolved);

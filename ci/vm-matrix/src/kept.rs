@@ -1,7 +1,7 @@
 //! Folders of the cache: each is there whole or not at all, and is checked before it is used.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -59,12 +59,23 @@ impl Contents {
         }
         let text = serde_json::to_vec_pretty(&contents).context("write JSON")?;
         fs::write(fresh.join(CONTENTS), text).with_context(|| format!("write {}", fresh.display()))?;
+        let _lock = lock(folder.parent().context("a folder with a parent")?)?;
         if folder.exists() {
             fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
         }
         fs::rename(fresh, folder).with_context(|| format!("write {}", folder.display()))?;
         Ok(contents)
     }
+}
+
+/// While it is held, nobody else replaces what is in a folder of the cache: no thread, and no process that has the same cache.
+///
+/// # Errors
+/// The lock's file cannot be made.
+pub(crate) fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("lock {}", path.display()))
 }
 
 fn hash(bytes: &[u8]) -> String {

@@ -22,7 +22,10 @@ pub struct Results {
     pub processors: usize,
     /// Machines at a time.
     pub jobs: usize,
-    /// Of the whole run.
+    /// Before the first machine: building what runs there.
+    #[serde(default)]
+    pub build_seconds: f64,
+    /// Of all machines, with what is fetched for them.
     pub seconds: f64,
     /// The entries, in the order of the catalogue.
     pub entries: Vec<EntryResult>,
@@ -121,6 +124,11 @@ impl EntryResult {
         self.objects.iter().flat_map(|object| &object.programs).filter(|program| program.differs).count()
     }
 
+    /// Of how many programs the plan said that it does not know.
+    pub fn unknown(&self) -> usize {
+        self.objects.iter().flat_map(|object| &object.programs).filter(|program| program.predicted == "unknown").count()
+    }
+
     /// How many programs were held against the kernel.
     pub fn programs(&self) -> usize {
         self.objects.iter().map(|object| object.programs.len()).sum()
@@ -175,6 +183,7 @@ impl Results {
             merged.emulator = part.emulator;
             merged.processors = merged.processors.max(part.processors);
             merged.jobs += part.jobs;
+            merged.build_seconds = merged.build_seconds.max(part.build_seconds);
             merged.seconds = merged.seconds.max(part.seconds);
             merged.entries.extend(part.entries);
         }

@@ -156,6 +156,7 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
         filters: args.test.clone(),
         program: Vec::new(),
     };
+    let build_seconds = begun.elapsed().as_secs_f64();
     eprintln!("matrix: {} entries, {} at a time", entries.len(), options.jobs);
     if args.faults {
         check_faults(all, &kits, &store, &options)?;
@@ -166,11 +167,8 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
     if cancelled.load(Ordering::Relaxed) {
         bail!("interrupted");
     }
-    eprintln!(
-        "matrix: {:.0} s to build, {:.0} s to run",
-        (booting - begun).as_secs_f64(),
-        booting.elapsed().as_secs_f64()
-    );
+    let seconds = booting.elapsed().as_secs_f64();
+    eprintln!("matrix: {build_seconds:.0} s to build, {seconds:.0} s to run");
     Ok(Results {
         date: process::stdout_of(process::command("date", std::path::Path::new("/")).args(["-u", "+%F"]))?
             .trim()
@@ -178,7 +176,8 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
         emulator: emulator()?,
         processors: processors(),
         jobs: options.jobs,
-        seconds: booting.elapsed().as_secs_f64(),
+        build_seconds,
+        seconds,
         entries: results,
     })
 }

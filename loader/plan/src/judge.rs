@@ -147,8 +147,8 @@ fn has_own_btf(kernel: &Kernel<'_>) -> Answer {
 /// Whether the verifier has the kernel's own types: also where there is no file that shows them.
 fn knows_its_types(kernel: &Kernel<'_>) -> Answer {
     match kernel.facts.feature(Feature::TypedHelpers) {
-        Answer::Yes => Answer::Yes,
-        _ => has_own_btf(kernel),
+        known @ (Answer::Yes | Answer::Unknown(_)) => known,
+        Answer::No(_) | Answer::NotAsked => has_own_btf(kernel),
     }
 }
 
@@ -342,11 +342,18 @@ pub(crate) fn uses(
         });
     }
     // btf_get_prog_ctx_type() of kernel/bpf/btf.c: without types of its own, the kernel takes a context for memory
-    if let (Some(function), Answer::No(why)) = (uses.given_context.first(), knows_its_types(kernel)) {
-        let why = format!(
-            "{function}() is verified by itself, and what it is given is known by the kernel's own types: {why}"
-        );
-        out.push(Requirement::unmet(Need::OwnBtf, why).remedy("make the function static, or hidden"));
+    if let Some(function) = uses.given_context.first() {
+        let told = |why: String| {
+            format!(
+                "{function}() is verified by itself, and what it is given is known by the kernel's own types: {why}"
+            )
+        };
+        let requirement = match knows_its_types(kernel) {
+            Answer::No(why) => Some(Requirement::unmet(Need::OwnBtf, told(why))),
+            Answer::Unknown(why) => Some(Requirement::unknown(Need::OwnBtf, told(why))),
+            Answer::Yes | Answer::NotAsked => None,
+        };
+        out.extend(requirement.map(|requirement| requirement.remedy("make the function static, or hidden")));
     }
     for (name, &weak) in &uses.kfuncs {
         let need = Need::Kfunc { name: name.clone() };
@@ -378,10 +385,13 @@ fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> R
     let need = Need::Helper { number, name: names::helper(number) };
     // the verifier knows what they give by the kernel's own types ("invalid return type", check_helper_call of kernel/bpf/verifier.c); that
     // it knows the helper is no proof
-    if callers::GIVES_TYPED.contains(&number)
-        && let Answer::No(why) = knows_its_types(kernel)
-    {
-        return Requirement::unmet(need, format!("what it gives is of the kernel's own types, and {why}"));
+    if callers::GIVES_TYPED.contains(&number) {
+        let told = |why: String| format!("what it gives is of the kernel's own types, and {why}");
+        match knows_its_types(kernel) {
+            Answer::No(why) => return Requirement::unmet(need, told(why)),
+            Answer::Unknown(why) => return Requirement::unknown(need, told(why)),
+            Answer::Yes | Answer::NotAsked => {}
+        }
     }
     if let Answer::Yes | Answer::No(_) = tried {
         return Requirement::of_answer(need, tried, "");
@@ -543,5 +553,10 @@ mod tests {
         assert_eq!(helper(&kernel, "CGROUP_SKB", 137, Answer::Yes).status, Status::Met);
         // programs at functions name these by the file
         assert_eq!(super::own_btf(&kernel).status, Status::Unmet);
+        // a user without rights cannot try it
+        let features = BTreeMap::from([(Feature::TypedHelpers, Answer::Unknown("not permitted".to_owned()))]);
+        let facts = KernelFacts { features, ..facts };
+        let requirement = helper(&Kernel::new(&facts, None, None), "CGROUP_SKB", 137, Answer::NotAsked);
+        assert_eq!(requirement.status, Status::Unknown);
     }
 }

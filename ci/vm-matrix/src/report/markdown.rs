@@ -36,6 +36,7 @@ fn summary(out: &mut String, results: &Results) {
         booted.iter().map(|entry| &*entry.release).filter(|release| !release.is_empty()).collect();
     let architectures: BTreeSet<&str> = booted.iter().map(|entry| entry.architecture.name()).collect();
     let programs: usize = booted.iter().map(|entry| entry.programs()).sum();
+    let unknown: usize = booted.iter().map(|entry| entry.unknown()).sum();
     let differing: usize = booted.iter().map(|entry| entry.differing()).sum();
     let tests = |outcome| entries.iter().map(|entry| entry.count(outcome)).sum::<usize>();
     let by_kvm = booted.iter().filter(|entry| entry.accelerator == Some(Accelerator::Kvm)).count();
@@ -43,9 +44,9 @@ fn summary(out: &mut String, results: &Results) {
         out,
         "Made by `cargo xtask matrix --docs` on {}: {} entries booted ({} kernels of {}), {} only planned for. In each, every program \
          of each object was loaded and attached by itself, also those that the plan has off{}.\n\n\
-         **{programs} programs held against kernels, {differing} did otherwise than predicted; {} tests passed, {} failed, {} found \
+         **{programs} programs held against kernels, {differing} did otherwise than predicted, {unknown} could not be predicted; {} tests passed, {} failed, {} found \
          that they cannot be done there.** {} entries of {} passed.\n\n\
-         {}, {}, {} at a time on {} processors: {} in all.\n\n",
+         {}, {}, {} at a time on {} processors: {}, after {} to build what runs there.\n\n",
         results.date,
         booted.len(),
         versions.len(),
@@ -65,6 +66,7 @@ fn summary(out: &mut String, results: &Results) {
         results.jobs,
         results.processors,
         duration(results.seconds),
+        duration(results.build_seconds),
     );
 }
 

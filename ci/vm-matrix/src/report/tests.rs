@@ -92,6 +92,7 @@ fn results() -> Results {
         emulator: "QEMU emulator version 7.2.22".to_owned(),
         processors: 2,
         jobs: 2,
+        build_seconds: 61.0,
         seconds: 1234.5,
         entries: vec![good, bad, planned],
     }
