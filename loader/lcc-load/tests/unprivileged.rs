@@ -2,7 +2,7 @@
 //! does, whatever `kernel.unprivileged_bpf_disabled` is.
 //!
 //! As root, which becomes that user. Where the machine is there for tests alone (`cargo xtask matrix`), by each value that can be
-//! written; `LCC_AGENTS` names the folder that `lcc-load` is in there.
+//! taken back; `LCC_AGENTS` names the folder that `lcc-load` is in there.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -65,7 +65,8 @@ fn root_who_has_no_rights_is_told_so() {
     }
     let Some(place) = Place::new() else { return };
     let read = || std::fs::read_to_string(SETTING).unwrap().trim().parse::<u8>().unwrap();
-    let settings: &[u8] = if is_emulated() && read() != 1 { &[2, 0, 1] } else { &[read()] };
+    // 1 is as 2, and stays
+    let settings: &[u8] = if is_emulated() && read() != 1 { &[2, 0] } else { &[read()] };
     for &setting in settings {
         // before Linux 5.13 (08389d888287, "bpf: Add kconfig knob for disabling unpriv bpf by default"), and what took it over, no 2
         if read() != setting && std::fs::write(SETTING, setting.to_string()).is_err() {
