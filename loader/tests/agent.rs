@@ -1,18 +1,16 @@
 //! What agents ask of the loader, on the running kernel, with a function of this test as what is traced. As root.
 
-use std::ffi::CStr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use btf::object_file::ObjectFile;
-use lcc_tests::{may_load, types_without};
+use lcc_tests::{BpfFolder, may_load, types_without};
 use libbpf_rs::{MapCore, MapFlags};
 use loader::choose::{Places, choose};
 use loader::record::{Record, Value};
 use loader::{Options, Session};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// What is traced. Each test has its own arguments, for all have this process.
 #[unsafe(no_mangle)]
@@ -164,29 +162,6 @@ fn root_configuration_of_another_size_is_refused() {
     assert_eq!(error.to_string(), "agent.o: the configuration: 17 bytes are given, and the object's has 16");
 }
 
-/// A folder in a BPF file system of the test's own.
-struct BpfFolder(tempfile::TempDir);
-
-impl BpfFolder {
-    fn new() -> BpfFolder {
-        let folder = tempfile::tempdir().unwrap();
-        mount("bpf", folder.path(), "bpf", MountFlags::empty(), None::<&CStr>).unwrap();
-        BpfFolder(folder)
-    }
-
-    /// How many folders are in it, beside the files that the kernel has there.
-    fn folders(&self) -> usize {
-        let all = std::fs::read_dir(self.0.path()).unwrap();
-        all.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
-    }
-}
-
-impl Drop for BpfFolder {
-    fn drop(&mut self) {
-        let _ = unmount(self.0.path(), UnmountFlags::empty());
-    }
-}
-
 /// Another function, to which the program that finds none is sent.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -241,7 +216,7 @@ fn root_what_is_pinned_stays_and_is_found_again() {
     let Some(object) = agent() else { return };
     let folder = BpfFolder::new();
     let mut options = Options::default();
-    options.pins = Some(folder.0.path().to_owned());
+    options.pins = Some(folder.path().to_owned());
     if !has_perf_links() {
         let error = try_load(&object, None, &options).err().unwrap().to_string();
         assert!(
@@ -287,7 +262,7 @@ fn root_a_raw_tracepoint_stays_pinned_and_is_found_again() {
     let Some(object) = agent() else { return };
     let folder = BpfFolder::new();
     let mut options = Options::default();
-    options.pins = Some(folder.0.path().to_owned());
+    options.pins = Some(folder.path().to_owned());
     options.hints.unwanted.push("entry".to_owned());
     options.hints.targets.push(("switched".to_owned(), "sys_enter".to_owned()));
     options.config = u64::from(std::process::id()).to_ne_bytes().to_vec();

@@ -17,10 +17,11 @@ pub mod segments;
 pub mod server;
 pub mod talker;
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tempfile::{NamedTempFile, TempDir};
 
 /// Says that a test is skipped. Where `CI=true` none may be, and it fails.
 pub fn skip(why: &str) {
@@ -89,4 +90,40 @@ pub fn compile(source: &str) -> Option<Vec<u8>> {
 /// As [`compile`], with arguments of clang's besides.
 pub fn compile_with(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
     compile::for_test(&project(), Path::new(source), arguments)
+}
+
+/// A BPF file system of a test's own, for pins.
+pub struct BpfFolder(TempDir);
+
+impl BpfFolder {
+    /// Mounts it.
+    ///
+    /// # Panics
+    /// This is not root, or the kernel has none.
+    #[allow(clippy::new_without_default, reason = "it mounts")]
+    pub fn new() -> BpfFolder {
+        let folder = tempfile::tempdir().expect("a folder");
+        mount("bpf", folder.path(), "bpf", MountFlags::empty(), None::<&CStr>).expect("a BPF file system");
+        BpfFolder(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// How many folders are in it, beside the files that the kernel has there.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn folders(&self) -> usize {
+        let all = std::fs::read_dir(self.path()).expect("what is in it").flatten();
+        all.filter(|entry| entry.path().is_dir()).count()
+    }
+}
+
+impl Drop for BpfFolder {
+    fn drop(&mut self) {
+        let _ = unmount(self.path(), UnmountFlags::empty());
+    }
 }

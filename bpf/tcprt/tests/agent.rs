@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lcc_tests::BpfFolder;
 use support::{Ran, ask, may_load, program, serve, skip, tcprt};
 use tcprt::record::Side;
 use tcprt::{Kind, Record, log};
@@ -209,15 +210,14 @@ fn root_what_is_kept_goes_on_and_is_read_without_the_agent() {
     if !may_load() {
         return;
     }
-    if !Path::new("/sys/fs/bpf").exists() || std::fs::create_dir_all("/sys/fs/bpf/tcprt-test").is_err() {
-        return skip("needs a BPF file system");
-    }
     let server = serve();
     let port = server.port().to_string();
-    let pins = "/sys/fs/bpf/tcprt-test";
+    let folder = BpfFolder::new();
+    let pins = folder.path().join("tcprt");
+    let pins = pins.to_str().unwrap();
     let ran = tcprt(&["--keep", "--pins", pins, "--lport", &port, "--seconds", "0"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stderr.contains("it stays attached in /sys/fs/bpf/tcprt-test: tcprt log reads"), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("it stays attached in {pins}: tcprt log reads")), "{ran:?}");
     // nobody listens
     ask(server, &["/1", "/2"]);
     for _ in 0..2 {
@@ -477,10 +477,9 @@ fn root_an_agent_that_is_killed_leaves_nothing_and_a_kept_log_goes_on() {
     agent.end(rustix::process::Signal::KILL);
     assert!(!programs.is_empty() && gone(&programs), "{programs:?}");
 
-    let pins = "/sys/fs/bpf/tcprt-killed";
-    if std::fs::create_dir_all(pins).is_err() {
-        return skip("needs a BPF file system");
-    }
+    let folder = BpfFolder::new();
+    let pins = folder.path().join("tcprt");
+    let pins = pins.to_str().unwrap();
     let args = ["--lport", &port, "--keep", "--pins", pins, "--format", "v6"];
     let agent = Agent::start(&args);
     ask(server, &["/1"]);

@@ -64,7 +64,6 @@ fn root_nginx_and_a_client_that_leaves_in_the_middle() {
     });
     nginx.end();
     eprintln!("wrk and nginx: {}", seen.summary());
-    assert_eq!(seen.lost, 0);
     let counted = printed.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse::<usize>().ok());
     let (counted, logged) = (counted.unwrap_or_else(|| panic!("{printed}")), logged(&nginx));
     // it closes with its last requests under way, which it does not count
@@ -73,7 +72,12 @@ fn root_nginx_and_a_client_that_leaves_in_the_middle() {
     let mut tasks: Vec<_> = told.iter().map(|event| (event.peer.port(), event.task, event.received_bytes)).collect();
     tasks.sort_unstable();
     let lines: Vec<_> = logged.iter().map(|&(port, number, request, _)| (port, number, request)).collect();
-    assert!(tasks == lines, "{}, {} lines in nginx's access log", seen.summary(), lines.len());
+    // nothing slows it down: what comes faster than it is read is overwritten, and counted
+    let mut rest = lines.iter();
+    let are_logged = tasks.iter().all(|task| rest.any(|line| line == task));
+    let missing = lines.len() - tasks.len().min(lines.len());
+    let what = format!("{}, {} lines in nginx's access log", seen.summary(), lines.len());
+    assert!(are_logged && missing as u64 <= seen.lost && seen.lost < lines.len() as u64 / 100, "{what}");
 }
 
 /// Asks nginx, which has only that version of TLS.
