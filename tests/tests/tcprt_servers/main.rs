@@ -69,6 +69,16 @@ impl Seen {
 
 /// Measures what is configured while `act` acts, and until nothing more is told.
 fn observe<T: Send>(object: &[u8], config: &Config, act: impl FnOnce() -> T + Send) -> (Seen, T) {
+    observe_with(object, config, None, act)
+}
+
+/// The same, with room for so many events on each processor.
+fn observe_with<T: Send>(
+    object: &[u8],
+    config: &Config,
+    slots: Option<u32>,
+    act: impl FnOnce() -> T + Send,
+) -> (Seen, T) {
     const QUIET: Duration = Duration::from_millis(300);
     let parsed = ObjectFile::parse("tcprt.o", object).unwrap();
     let facts = loader::probe_for(Path::new("/"), &parsed);
@@ -76,6 +86,7 @@ fn observe<T: Send>(object: &[u8], config: &Config, act: impl FnOnce() -> T + Se
     let mut options = Options::default();
     options.config = config.bytes().unwrap().to_vec();
     options.hints.unwanted = config.mode.unwanted().collect();
+    options.map_entries.extend(slots.map(|slots| ("events".to_owned(), slots)));
     let session = loader::load("tcprt.o", object, &facts, chosen.btf.as_ref(), &options).unwrap();
     let mut events = Vec::new();
     let listener = session.listen(|event| events.push(Event::parse(event.bytes).unwrap())).unwrap();

@@ -11,14 +11,13 @@ use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 
-use crate::hosts::{Agent, meanwhile, parse, two};
+use crate::hosts::{Agent, meanwhile, parse, two_alone};
 
 /// An outlier takes so many microseconds; what is put in takes longer, and what a busy machine does by itself seldom does.
 const LATE: &str = "100000";
 
-/// The outliers of a run, against where they should be blamed on.
-#[track_caller]
-fn check(json: &str, expected: &[&str]) {
+/// Whether the outliers of a run are blamed on what is expected: how many are, or why that is not so.
+fn check(json: &str, expected: &[&str]) -> Result<String, String> {
     let (_, stat) = parse(json);
     let blamed = stat["blamed"].as_array().expect("stages");
     let number = |stage: &Value| stage["num"].as_u64().expect("a number");
@@ -28,12 +27,26 @@ fn check(json: &str, expected: &[&str]) {
     // on top of some processes a sandbox runs no BPF programs (docs/pingtrace.md): of such a probe a point is missing
     let is_blind = |stage: &&Value| ["unseen", "beyond"].iter().any(|name| stage["delay"] == **name);
     let blind: u64 = blamed.iter().filter(is_blind).map(number).sum();
-    assert!(blind * 10 <= all, "{blind} of {all} outliers lack a point: {blamed:?}");
+    if blind * 10 > all {
+        return Err(format!("{blind} of {all} outliers lack a point: {blamed:?}"));
+    }
     let all = all - blind;
-    // a busy machine sends half of the probes in the time there is
-    assert!(all >= 5, "{all} outliers: {stat}");
-    assert!(right * 100 >= all * 95, "{right} of {all} outliers: {blamed:?}");
-    eprintln!("{right} of {all} outliers are blamed on {expected:?}");
+    let found = format!("{right} of {all} outliers are blamed on {expected:?}");
+    if all >= 8 && right * 100 >= all * 95 { Ok(found) } else { Err(format!("{found}: {blamed:?}, {stat}")) }
+}
+
+/// Measures for so many seconds, and holds what is blamed against what is expected. What else runs on the machine takes its time,
+/// sends fewer probes and has its own outliers: three times it may be tried, each twice as long.
+#[track_caller]
+fn is_blamed(expected: &[&str], measure: impl Fn(&str) -> String) {
+    let mut told = Vec::new();
+    for seconds in ["6", "12", "24"] {
+        match check(&measure(seconds), expected) {
+            Ok(found) => return eprintln!("{found}"),
+            Err(why) => told.push(format!("{seconds} s: {why}")),
+        }
+    }
+    panic!("{}", told.join("\n"));
 }
 
 fn pass() -> impl FnMut(&mut Vec<u8>) -> Vec<Duration> + Send {
@@ -51,22 +64,24 @@ fn now_and_then() -> impl FnMut(&mut Vec<u8>) -> Vec<Duration> + Send {
     }
 }
 
-fn args<'a>(to: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["-c", to, "-t", "6", "-i", "10000", "-o", "json", "-m", LATE], more].concat()
+fn args<'a>(to: &'a str, seconds: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["-c", to, "-t", seconds, "-i", "10000", "-o", "json", "-m", LATE], more].concat()
 }
 
 #[test]
 fn root_a_slow_link_is_blamed_by_direction() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two_alone() else { return };
     let to = RIGHT_V4.to_string();
+    let measure = |seconds: &str| {
+        let _server = Agent::server(&right, &[]);
+        Agent::start(&left, &args(&to, seconds, &[])).rest().0
+    };
     {
         let _wire = Impairer::with(&left, &right, now_and_then(), pass());
-        let _server = Agent::server(&right, &[]);
-        check(&Agent::start(&left, &args(&to, &[])).rest().0, &["l_tx_outlink"]);
+        is_blamed(&["l_tx_outlink"], measure);
     }
     let _wire = Impairer::with(&left, &right, pass(), now_and_then());
-    let _server = Agent::server(&right, &[]);
-    check(&Agent::start(&left, &args(&to, &[])).rest().0, &["l_rx_wire", "l_rx_inlink"]);
+    is_blamed(&["l_rx_wire", "l_rx_inlink"], measure);
 }
 
 /// Datagrams that nobody reads fill the queue for 170 ms.
@@ -87,56 +102,62 @@ fn slow_queue(at: &Namespace) -> bool {
 
 #[test]
 fn root_a_full_qdisc_is_blamed() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two_alone() else { return };
     let _wire = Impairer::with(&left, &right, pass(), pass());
     if !slow_queue(&left) {
         return skip("no tbf");
     }
     let _server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
-    let mut client = Agent::start(&left, &args(&to, &["-i", "20000"]));
-    // the output is small enough for a pipe
-    meanwhile(&mut client, Duration::from_millis(400), |_| fill(&left, 1400, 16));
-    check(&client.rest().0, &["l_tx_qdisc"]);
+    is_blamed(&["l_tx_qdisc"], |seconds| {
+        let mut client = Agent::start(&left, &args(&to, seconds, &["-i", "20000"]));
+        // the output is small enough for a pipe
+        meanwhile(&mut client, Duration::from_millis(400), |_| fill(&left, 1400, 16));
+        client.rest().0
+    });
 }
 
 #[test]
 fn root_a_stopped_receiver_is_blamed() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two_alone() else { return };
     // long enough under way for it to be stopped meanwhile
     let slow = |_: &mut Vec<u8>| vec![Duration::from_millis(4)];
     let _wire = Impairer::with(&left, &right, pass(), slow);
     let _server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
-    let mut client = Agent::start(&left, &args(&to, &["-i", "1000"]));
-    let pid = client.pid();
-    let signal = |signal| {
-        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process");
-        // it may just have ended
-        let _ = rustix::process::kill_process(pid, signal);
-    };
-    meanwhile(&mut client, Duration::from_millis(330), |_| {
-        signal(Signal::STOP);
-        std::thread::sleep(Duration::from_millis(150));
-        signal(Signal::CONT);
+    is_blamed(&["l_rx_task", "l_rx_task_waking", "l_rx_task_queue"], |seconds| {
+        let mut client = Agent::start(&left, &args(&to, seconds, &["-i", "1000"]));
+        let pid = client.pid();
+        let signal = |signal| {
+            let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process");
+            // it may just have ended
+            let _ = rustix::process::kill_process(pid, signal);
+        };
+        meanwhile(&mut client, Duration::from_millis(330), |_| {
+            signal(Signal::STOP);
+            std::thread::sleep(Duration::from_millis(150));
+            signal(Signal::CONT);
+        });
+        client.rest().0
     });
-    check(&client.rest().0, &["l_rx_task", "l_rx_task_waking", "l_rx_task_queue"]);
 }
 
 #[test]
 fn root_a_stopped_server_is_blamed() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two_alone() else { return };
     let _wire = Impairer::with(&left, &right, pass(), pass());
     let server = Agent::server(&right, &[]);
     let to = RIGHT_V4.to_string();
     for protocol in ["udp", "tcp"] {
-        let mut client = Agent::start(&left, &args(&to, &["--proto", protocol]));
-        meanwhile(&mut client, Duration::from_millis(330), |_| {
-            server.signal(Signal::STOP);
-            std::thread::sleep(Duration::from_millis(150));
-            server.signal(Signal::CONT);
+        is_blamed(&["r_task"], |seconds| {
+            let mut client = Agent::start(&left, &args(&to, seconds, &["--proto", protocol]));
+            meanwhile(&mut client, Duration::from_millis(330), |_| {
+                server.signal(Signal::STOP);
+                std::thread::sleep(Duration::from_millis(150));
+                server.signal(Signal::CONT);
+            });
+            client.rest().0
         });
-        check(&client.rest().0, &["r_task"]);
     }
 }
 
@@ -177,7 +198,7 @@ fn pin(cpu: usize) {
 
 #[test]
 fn root_a_hog_of_higher_priority_is_blamed_on_the_run_queue() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two_alone() else { return };
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return skip("one processor");
     }
@@ -192,16 +213,18 @@ fn root_a_hog_of_higher_priority_is_blamed_on_the_run_queue() {
     });
     let Some(hog) = Hog::new(1) else { return skip("no chrt, no python3, or no right to SCHED_FIFO") };
     let to = RIGHT_V4.to_string();
-    let client = std::thread::scope(|scope| {
-        let start = scope.spawn(|| {
-            pin(1);
-            Agent::start(&left, &args(&to, &["-i", "1000"]))
+    is_blamed(&["l_rx_task_queue", "l_rx_task"], |seconds| {
+        let client = std::thread::scope(|scope| {
+            let start = scope.spawn(|| {
+                pin(1);
+                Agent::start(&left, &args(&to, seconds, &["-i", "1000"]))
+            });
+            start.join().expect("a thread")
         });
-        start.join().expect("a thread")
+        let begin = Instant::now();
+        let (json, _) = client.rest();
+        assert!(begin.elapsed() < Duration::from_secs(120));
+        json
     });
-    let begin = Instant::now();
-    let (json, _) = client.rest();
-    assert!(begin.elapsed() < Duration::from_secs(120));
     drop((hog, wire));
-    check(&json, &["l_rx_task_queue", "l_rx_task"]);
 }

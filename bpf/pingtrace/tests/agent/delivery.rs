@@ -14,7 +14,7 @@ fn reply(packet: &[u8]) -> Option<(u32, bool)> {
 
 #[test]
 fn root_loss_duplicates_and_disorder_are_counted() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let pass = |_: &mut Vec<u8>| vec![Duration::ZERO];
     let at_once = Duration::ZERO;
     let to_left = move |packet: &mut Vec<u8>| match reply(packet) {
@@ -55,7 +55,7 @@ fn root_loss_duplicates_and_disorder_are_counted() {
 
 #[test]
 fn root_tcp_probes_survive_loss() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let lose = |every: usize| {
         let mut number = 0;
         move |packet: &mut Vec<u8>| {
@@ -76,7 +76,7 @@ fn root_tcp_probes_survive_loss() {
 
 #[test]
 fn root_a_server_that_is_killed_and_started_again_costs_what_is_counted() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire =
         Impairer::with(&left, &right, |_: &mut Vec<u8>| vec![Duration::ZERO], |_: &mut Vec<u8>| vec![Duration::ZERO]);
     let to = RIGHT_V4.to_string();

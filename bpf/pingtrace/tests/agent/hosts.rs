@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use lcc_tests::netns::Namespace;
@@ -10,8 +11,22 @@ use lcc_tests::{may_load, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Two namespaces; `None`, said, where there cannot be such.
-pub(crate) fn two() -> Option<(Namespace, Namespace)> {
+/// The machine's time: what measures where it goes has it alone, and the rest share it.
+static TIME: RwLock<()> = RwLock::new(());
+
+/// Two namespaces, and a share of the machine's time; `None`, said, where there cannot be such.
+pub(crate) fn two() -> Option<(Namespace, Namespace, impl Drop)> {
+    let time = TIME.read().unwrap_or_else(PoisonError::into_inner);
+    namespaces().map(|(left, right)| (left, right, time))
+}
+
+/// The same, with no other of these tests beside it.
+pub(crate) fn two_alone() -> Option<(Namespace, Namespace, impl Drop)> {
+    let time = TIME.write().unwrap_or_else(PoisonError::into_inner);
+    namespaces().map(|(left, right)| (left, right, time))
+}
+
+fn namespaces() -> Option<(Namespace, Namespace)> {
     if !may_load() {
         return None;
     }

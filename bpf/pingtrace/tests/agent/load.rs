@@ -19,7 +19,7 @@ fn descriptors(pid: u32) -> usize {
 
 #[test]
 fn root_under_load_nothing_grows() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let seconds: u64 = std::env::var("PINGTRACE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let bad =
         Impairment { loss: 0.0005, duplicate: 0.01, jitter: Duration::from_micros(500), seed: 1, ..Default::default() };
@@ -86,7 +86,7 @@ fn held(pid: u32) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn root_nothing_stays_attached() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let exists = |what: &str, id: &str| {
         let show = std::process::Command::new("bpftool").args([what, "show", "id", id]).output();
         show.map(|output| output.status.success())

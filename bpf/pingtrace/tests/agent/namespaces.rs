@@ -60,7 +60,7 @@ fn hops(probe: &Value) -> Vec<(String, u64, u64)> {
 
 #[test]
 fn root_a_containers_probes_are_told_where_they_pass_its_host() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let host = Namespace::new();
     if !connect(&left, &host, &right) {
         return skip("no veth, or no route between namespaces");
@@ -107,7 +107,7 @@ fn root_a_containers_probes_are_told_where_they_pass_its_host() {
 
 #[test]
 fn root_a_client_goes_into_a_namespace_itself() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire = lcc_tests::impairer::Impairer::between(&left, &right, Default::default(), Default::default());
     let mut sleeper = left.inside(|| Command::new("sleep").arg("60").spawn()).expect("sleep");
     let pid = sleeper.id().to_string();

@@ -28,7 +28,7 @@ fn sum(probe: &Value) -> i64 {
 
 #[test]
 fn root_the_stages_of_every_protocol_are_all_there_and_sum_up() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     // long enough under way for the client to sleep, and to be woken
     let slow = Impairment { delay: Duration::from_millis(3), ..Impairment::default() };
     let _wire = Impairer::between(&left, &right, slow, slow);
@@ -61,7 +61,7 @@ fn root_the_stages_of_every_protocol_are_all_there_and_sum_up() {
 
 #[test]
 fn root_without_a_server_round_trips_are_told() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
     let to = RIGHT_V4.to_string();
     let (json, status) =
@@ -82,7 +82,7 @@ fn root_without_a_server_round_trips_are_told() {
 
 #[test]
 fn root_auto_gives_up_waiting_for_second_replies() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
     let to = RIGHT_V4.to_string();
     let (said, _) = Agent::start(&left, &["-c", &to, "-C", "8", "-i", "1000", "-o", "table"]).rest();
@@ -92,7 +92,7 @@ fn root_auto_gives_up_waiting_for_second_replies() {
 
 #[test]
 fn root_ctrl_c_ends_with_the_summary() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
     let to = RIGHT_V4.to_string();
     let args = ["-c", &to, "-i", "1000", "-o", "table", "--mode", "pingpong", "--histogram"];
@@ -110,7 +110,7 @@ fn root_ctrl_c_ends_with_the_summary() {
 
 #[test]
 fn root_everyones_pings_are_watched() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let _wire = Impairer::between(&left, &right, Impairment::default(), Impairment::default());
     let watcher = Agent::start(&left, &[]);
     assert!(watcher.line().starts_with("pingtrace: watching everyone's pings"));
@@ -130,7 +130,7 @@ fn root_everyones_pings_are_watched() {
 
 #[test]
 fn root_the_capabilities_that_the_help_names_are_enough() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     if std::process::Command::new("setpriv").arg("--version").output().is_err() {
         return lcc_tests::skip("setpriv");
     }

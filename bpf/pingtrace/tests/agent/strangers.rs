@@ -31,7 +31,7 @@ fn payload(id: u32, seq: u32) -> Vec<u8> {
 
 #[test]
 fn root_every_strange_packet_is_counted_by_its_kind() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let pass = |_: &mut Vec<u8>| vec![Duration::ZERO];
     let wire = Impairer::with(&left, &right, pass, pass);
     let _server = Agent::server(&right, &[]);
@@ -83,7 +83,7 @@ fn root_every_strange_packet_is_counted_by_its_kind() {
 
 #[test]
 fn root_strange_requests_are_counted_by_the_server() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let pass = |_: &mut Vec<u8>| vec![Duration::ZERO];
     let wire = Impairer::with(&left, &right, pass, pass);
     let server = Agent::server(&right, &[]);
@@ -107,7 +107,7 @@ fn root_strange_requests_are_counted_by_the_server() {
 
 #[test]
 fn root_an_entry_of_this_hosts_points_is_not_taken_from_another_host() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let pass = |_: &mut Vec<u8>| vec![Duration::ZERO];
     // the second reply says that this host had the reply an hour ago
     let lie = |packet: &mut Vec<u8>| {
@@ -130,7 +130,7 @@ fn root_an_entry_of_this_hosts_points_is_not_taken_from_another_host() {
 
 #[test]
 fn root_a_false_reply_before_the_true_one_makes_no_false_stage() {
-    let Some((left, right)) = two() else { return };
+    let Some((left, right, _time)) = two() else { return };
     let (send, asked) = std::sync::mpsc::channel();
     let ask = move |packet: &mut Vec<u8>| {
         let _ = send.send(packet.clone());
