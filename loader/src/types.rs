@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use btf::core_relo::{CoreReloKind, Module, Target, search_candidates};
 use btf::coverage::Coverage;
+use btf::minimize::ByName;
 use btf::object_file::ObjectFile;
 use btf::{Btf, TypeId};
 
@@ -104,7 +105,7 @@ impl Types {
             return whole();
         }
         let target = Target { vmlinux: &self.btf, modules };
-        match btf::minimize::minimize_merged(&target, std::slice::from_ref(object)) {
+        match btf::minimize::minimize_merged(&target, std::slice::from_ref(object), &ByName::default()) {
             Ok(minimal) => Some(minimal.btf),
             Err(_) => whole(),
         }

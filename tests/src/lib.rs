@@ -12,6 +12,7 @@
 //! | `LCC_EMULATED` | it is such a machine |
 
 pub mod impairer;
+pub mod kernels;
 pub mod netns;
 pub mod segments;
 pub mod server;

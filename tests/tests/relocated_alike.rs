@@ -4,42 +4,11 @@
 //! Needs root (libbpf creates an object's maps before it relocates), clang, libbpf and kernels in the cache:
 //! `cargo xtask test --kernels`. `LCC_KERNELS="6.1-amd64 6.12-amd64"` restricts it to these.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use dwarf::{Compat, Input, Options};
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's folder").to_owned()
-}
-
-/// The kernels in the cache that have BTF of their own.
-fn kernels() -> Vec<PathBuf> {
-    let cache = std::env::var_os("LCC_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(Path::new(&home).join(".cache/lcc"))
-    });
-    let mut found = Vec::new();
-    let mut open: Vec<(PathBuf, u32)> = cache.into_iter().map(|cache| (cache.join("kernels"), 0)).collect();
-    while let Some((folder, depth)) = open.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() && depth < 6 {
-                open.push((path, depth + 1));
-            } else if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinux")) {
-                // packages link to it from several places
-                found.extend(path.canonicalize());
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    if let Ok(wanted) = std::env::var("LCC_KERNELS") {
-        let is_of = |path: &Path, name| path.components().any(|part| part.as_os_str() == name);
-        found.retain(|path| wanted.split_whitespace().any(|name| is_of(path, name)));
-    }
-    found
-}
+use lcc_tests::{kernels, project};
 
 /// What libbpf patched where, by program and relocation.
 fn relocated(oracle: &Path, object: &Path, btf: &Path) -> Vec<String> {
@@ -80,10 +49,8 @@ fn root_libbpf_relocates_with_our_btf_as_with_the_kernels_own() {
         objects.push(object);
     }
     let mut compared = 0;
-    for kernel in kernels() {
-        let file = std::fs::File::open(&kernel).expect("opening a kernel");
-        // SAFETY: nothing writes to the cached kernels while the tests run.
-        let elf = unsafe { memmap2::Mmap::map(&file) }.expect("mapping a kernel");
+    for kernel in kernels::debian() {
+        let elf = kernels::map(&kernel);
         let Some(own) = btf::elf::btf_section(&elf).expect("reading a kernel") else {
             eprintln!("skipped: {} has no BTF of its own", kernel.display());
             continue;

@@ -13,7 +13,8 @@
 //!
 //! The description has what the answer depends on: the root type's kind and name without flavour, the members' names and
 //! kinds along the access, or all that the comparison of types looks at. Field relocations of one access are one question,
-//! whether offset, size or existence is asked. So an object that was compiled anew, but asks nothing new, is still covered.
+//! whether offset, size or existence is asked. What is looked up by name is a question too: the kind and name of a type, or an enum's
+//! name and an enumerator's name or value. So an object that was compiled anew, but asks nothing new, is still covered.
 //! A question that was never asked is taken for covered with a probability of one in 2^30 for each one that was.
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::core_relo::words::{self, stripped};
 use crate::core_relo::{AccessSpec, CoreReloKind, Family, LocalQuestion};
 use crate::error::Result;
 use crate::index::essential_len;
+use crate::minimize::{ByName, Enumerator};
 use crate::object_file::{ObjectFile, ObjectHash};
 use crate::parse::Btf;
 use crate::raw::{Kind, StrOffset, TypeId};
@@ -67,6 +69,26 @@ impl Coverage {
         coverage.questions.sort_unstable();
         coverage.questions.dedup();
         coverage
+    }
+
+    /// That, and what is looked up by name.
+    #[must_use]
+    pub fn with(mut self, by_name: &ByName) -> Coverage {
+        self.questions.extend(by_name.types.iter().map(|(name, kind)| QuestionHash::of_name(name, *kind)));
+        self.questions.extend(by_name.enumerators.iter().map(|(name, which)| QuestionHash::of_enumerator(name, which)));
+        self.questions.sort_unstable();
+        self.questions.dedup();
+        self
+    }
+
+    /// Was a type looked up by this name and kind? Then it is there, or the kernel does not have it.
+    pub fn has_name(&self, name: &str, kind: Kind) -> bool {
+        self.questions.binary_search(&QuestionHash::of_name(name, kind)).is_ok()
+    }
+
+    /// Was an enumerator looked up in the enum of this name? Then it is there, or the kernel does not have it.
+    pub fn has_enumerator(&self, name: &str, which: &Enumerator) -> bool {
+        self.questions.binary_search(&QuestionHash::of_enumerator(name, which)).is_ok()
     }
 
     /// What this BTF was made for; `None` for one that says nothing of it, or in a way that is not understood.
@@ -156,7 +178,23 @@ impl QuestionHash {
         let local = question.local.as_ref().ok()?;
         let mut description = Description { btf, bytes: Vec::new() };
         description.question(&local.spec).ok()?;
-        Some(QuestionHash((xxhash_rust::xxh3::xxh3_64(&description.bytes) >> 34) as u32))
+        Some(QuestionHash::of_description(&description.bytes))
+    }
+
+    fn of_description(bytes: &[u8]) -> QuestionHash {
+        QuestionHash((xxhash_rust::xxh3::xxh3_64(bytes) >> 34) as u32)
+    }
+
+    fn of_name(name: &str, kind: Kind) -> QuestionHash {
+        QuestionHash::of_description(&[&[b'N', kind_byte(kind)], name.as_bytes(), b"\0"].concat())
+    }
+
+    fn of_enumerator(of: &str, which: &Enumerator) -> QuestionHash {
+        let which = match which {
+            Enumerator::Named(name) => [b"n", name.as_bytes(), b"\0"].concat(),
+            Enumerator::Valued(value) => [b"v", &value.to_le_bytes()[..]].concat(),
+        };
+        QuestionHash::of_description(&[b"V", of.as_bytes(), b"\0", &which].concat())
     }
 }
 

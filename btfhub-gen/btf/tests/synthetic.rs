@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use btf::core_relo::{Module, Outcome, Refusal, Target, resolve_object, search_candidates};
-use btf::minimize::{minimize, minimize_merged};
+use btf::minimize::{ByName, minimize, minimize_merged};
 use btf::object_file::ObjectFile;
 use btf::write::{Builder, EnumValueDef, MemberDef};
 use btf::{BitOffset, Btf, ByteSize, Endian, IntEncoding, Kind, StrOffset, TypeId};
@@ -159,7 +159,7 @@ fn check(machine: &str, program: &str, expected: &str) {
     let target = Target { vmlinux: &vmlinux, modules: &modules };
     assert_eq!(outcomes(&object, &target, program), expected);
 
-    let merged = minimize_merged(&target, std::slice::from_ref(&object)).unwrap();
+    let merged = minimize_merged(&target, std::slice::from_ref(&object), &ByName::default()).unwrap();
     let one = Btf::parse(&merged.btf).unwrap();
     assert_eq!(outcomes(&object, &Target::kernel(&one), program), expected, "merged minimal BTF");
 

@@ -112,6 +112,11 @@ pub struct Gen {
     /// Keep the attach surface too (which functions can be probed), as <release>.surface or in the pack; needs DWARF
     #[arg(long)]
     pub surface: bool,
+    /// With --obj, keep also what lcc's loader looks up by name before it loads them: functions that they are attached to with
+    /// what these take, tracepoints, and which helpers, map types and program types of theirs the kernel has. Without, it can tell
+    /// of a kernel only what it tries out
+    #[arg(long, requires = "obj")]
+    pub plan: bool,
     /// Work on a part of the inputs: number I of N, from 0. The inputs are dealt out in turn in their order, so every
     /// machine must be given the same arguments
     #[arg(long, default_value_t = Shard::WHOLE, value_name = "I/N", hide_default_value = true)]

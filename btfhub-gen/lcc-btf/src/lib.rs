@@ -27,7 +27,7 @@
 //! # std::fs::write(&kernel, btf::write::Builder::new(btf::Endian::Little).finish()?)?;
 //! let settings = Settings {
 //!     destination: Destination::Pack(folder.path().join("kernels.pack")),
-//!     wanted: Wanted { source: Source::Auto, compat: dwarf::Compat::LATEST, surface: false, strict: false },
+//!     wanted: Wanted { source: Source::Auto, compat: dwarf::Compat::LATEST, surface: false, plan: false, strict: false },
 //!     objects: Objects::read(&[])?,
 //!     jobs: 2,
 //!     modules: false,

@@ -38,9 +38,14 @@ pub(crate) fn may_call(prog_type: &str, helper: u32) -> bool {
 
 /// The helper that came with a helper's being allowed to programs of a type, where that was later than the helper itself.
 pub(crate) fn allowed_with(prog_type: &str, helper: u32) -> Option<u32> {
+    came_with(helper).filter(|_| prog_type == "TRACING")
+}
+
+/// That helper, for programs of whichever type.
+pub(crate) fn came_with(helper: u32) -> Option<u32> {
     // sk_storage_get, sk_storage_delete; task_storage_get: Linux 5.11, 8e4597c627fb ("bpf: Allow using bpf_sk_storage_get in
     // FENTRY/FEXIT/RAW_TP")
-    (prog_type == "TRACING" && [107, 108].contains(&helper)).then_some(156)
+    [107, 108].contains(&helper).then_some(156)
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
     let name = format!("BPF_PROG_TYPE_{}", kind.prog_type);
     let found = kernel.enumerator(BpfEnum::ProgType, kind.prog_type);
     out.push(Requirement::of_found(Need::ProgramType { name }, found, |_| String::new()));
-    // an attach type that the kernel is told only since it has some other: SCHED_CLS without one is as good
-    if let Some(short) = kind.attach_type.filter(|short| !short.starts_with("TCX_")) {
+    if let Some(short) = attach_type(kind) {
         let found = kernel.enumerator(BpfEnum::AttachType, short);
         let need = Need::AttachType { name: format!("BPF_{short}") };
         out.push(Requirement::of_found(need, found, |_| String::new()));
@@ -98,6 +97,11 @@ pub(crate) fn kind(kernel: &Kernel<'_>, kind: &SectionKind<'_>, out: &mut Vec<Re
     }
 }
 
+/// The attach type that the kernel must know. One that it is told only since it has some other is none: SCHED_CLS without is as good.
+pub(crate) fn attach_type(kind: &SectionKind<'_>) -> Option<&'static str> {
+    kind.attach_type.filter(|short| !short.starts_with("TCX_"))
+}
+
 /// `Documentation/bpf` and `kernel/bpf/syscall.c`, `is_net_admin_prog_type` and `is_perfmon_prog_type`.
 fn capabilities(kind: &SectionKind<'_>) -> &'static [&'static str] {
     match kind.prog_type {
@@ -155,6 +159,11 @@ fn knows_its_types(kernel: &Kernel<'_>) -> Answer {
 /// The functions by which a kernel reads its own BTF; and the structure that programs at functions have.
 pub(crate) const READ_ITS_TYPES: [&str; 2] = ["btf_parse_vmlinux", "bpf_get_btf_vmlinux"];
 pub(crate) const TRAMPOLINE: &str = "bpf_trampoline";
+/// The structures of attachments to many functions at once.
+pub(crate) const KPROBE_MULTI: &str = "bpf_kprobe_multi_link";
+pub(crate) const UPROBE_MULTI: &str = "bpf_uprobe_multi_link";
+/// The command that the kernel has since it has global variables.
+pub(crate) const GLOBAL_DATA_CAME_WITH: &str = "MAP_FREEZE";
 
 fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
     let need = Need::Feature { feature };
@@ -165,8 +174,8 @@ fn feature(kernel: &Kernel<'_>, feature: Feature, option: &str) -> Requirement {
     });
     // the structures are there only where the kernel is built with it (kernel/trace/bpf_trace.c)
     let of_types = match feature {
-        Feature::KprobeMulti => Some("bpf_kprobe_multi_link"),
-        Feature::UprobeMulti => Some("bpf_uprobe_multi_link"),
+        Feature::KprobeMulti => Some(KPROBE_MULTI),
+        Feature::UprobeMulti => Some(UPROBE_MULTI),
         _ => None,
     };
     if let (Answer::NotAsked, Some(structure)) = (&answer, of_types) {
@@ -381,6 +390,20 @@ const READ_KERNEL: u32 = 113;
 const READ_USER_STR: u32 = 114;
 const READ_KERNEL_STR: u32 = 115;
 
+/// The older helper that libbpf puts in the place of one that the kernel does not have (bpf_object__sanitize_prog).
+fn older(number: u32) -> Option<u32> {
+    match number {
+        READ_USER | READ_KERNEL => Some(READ),
+        READ_USER_STR | READ_KERNEL_STR => Some(READ_STR),
+        _ => None,
+    }
+}
+
+/// The helpers that tell of another one whether programs may call it.
+pub(crate) fn stands_for(number: u32) -> impl IntoIterator<Item = u32> {
+    older(number).into_iter().chain(callers::came_with(number))
+}
+
 fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> Requirement {
     let need = Need::Helper { number, name: names::helper(number) };
     // the verifier knows what they give by the kernel's own types ("invalid return type", check_helper_call of kernel/bpf/verifier.c); that
@@ -397,12 +420,7 @@ fn helper(kernel: &Kernel<'_>, prog_type: &str, number: u32, tried: Answer) -> R
         return Requirement::of_answer(need, tried, "");
     }
     let found = kernel.enumerator_at(BpfEnum::Helper, number.into());
-    // libbpf puts the older helper in the place of one that the kernel does not have (bpf_object__sanitize_prog)
-    let older = match number {
-        READ_USER | READ_KERNEL => Some(READ),
-        READ_USER_STR | READ_KERNEL_STR => Some(READ_STR),
-        _ => None,
-    };
+    let older = older(number);
     if let (Lookup::Absent(_), Some(older)) = (&found, older)
         && let Lookup::Found(_) = kernel.enumerator_at(BpfEnum::Helper, older.into())
     {
@@ -441,7 +459,7 @@ fn global_data(kernel: &Kernel<'_>) -> Requirement {
         Answer::No(how) => return Requirement::unmet(need, how).remedy(remedy),
         _ => {}
     }
-    Requirement::of_found(need, kernel.enumerator(BpfEnum::Command, "MAP_FREEZE"), |_| {
+    Requirement::of_found(need, kernel.enumerator(BpfEnum::Command, GLOBAL_DATA_CAME_WITH), |_| {
         "came with BPF_MAP_FREEZE, which this BTF has".to_owned()
     })
     .remedy(remedy)

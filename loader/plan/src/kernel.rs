@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use btf::core_relo::{Candidates, Target};
 use btf::coverage::Coverage;
+use btf::minimize::Enumerator;
 use btf::surface::{Surface, format::Lookup as FunctionLookup};
 use btf::{Btf, Kind, Type, TypeId, strip_modifiers_typedefs};
 use rustc_hash::FxHashMap;
@@ -20,8 +21,8 @@ pub struct Kernel<'k> {
     pub types: Option<Target<'k>>,
     /// What became of its functions, where its DWARF told.
     pub surface: Option<&'k Surface<'k>>,
-    /// The types are cut to what some objects need: what is not there may well be in the kernel.
-    minimal: bool,
+    /// Of types that are cut to what some objects need, what was looked for: else what is not there may well be in the kernel.
+    minimal: Option<Coverage>,
     /// Names that were looked for, all at once, and the types that have them.
     known: RefCell<FxHashMap<(String, Kind), Vec<TypeId>>>,
     enums: [OnceCell<Option<Enumerators>>; ENUMS.len()],
@@ -53,11 +54,22 @@ const ENUMS: [(&str, &str); 5] = [
     ("bpf_cmd", "BPF_"),
 ];
 
+impl BpfEnum {
+    pub(crate) fn name(self) -> &'static str {
+        ENUMS[self as usize].0
+    }
+
+    /// An enumerator's name with the prefix that all of the enum have.
+    pub(crate) fn whole_name(self, short: &str) -> String {
+        format!("{}{short}", ENUMS[self as usize].1)
+    }
+}
+
 /// Functions of which every kernel has one.
-const EVERY_KERNEL_HAS: [&str; 3] = ["schedule", "vfs_read", "kfree"];
+pub(crate) const EVERY_KERNEL_HAS: [&str; 3] = ["schedule", "vfs_read", "kfree"];
 
 /// The type of a tracepoint that every kernel has whose types tell of tracepoints.
-const A_TRACEPOINT: &str = "btf_trace_sched_switch";
+pub(crate) const A_TRACEPOINT: &str = "btf_trace_sched_switch";
 
 /// What is asked of a kernel, whatever the object is.
 pub(crate) fn always_asked() -> impl Iterator<Item = (String, Kind)> {
@@ -83,9 +95,11 @@ pub(crate) enum Lookup<T> {
 }
 
 impl<'k> Kernel<'k> {
-    /// A kernel. Types that are cut to what objects need ([`Coverage`]) are known as such.
+    /// A kernel. Types that are cut to what objects need are known as such: they say so ([`Coverage`]), or they are too few.
     pub fn new(facts: &'k KernelFacts, types: Option<Target<'k>>, surface: Option<&'k Surface<'k>>) -> Kernel<'k> {
-        let minimal = types.is_some_and(|target| Coverage::read(target.vmlinux).is_some());
+        let minimal = types.and_then(|target| {
+            Coverage::read(target.vmlinux).or_else(|| is_cut(target.vmlinux).then(Coverage::default))
+        });
         Kernel { facts, types, surface, minimal, known: RefCell::default(), enums: Default::default() }
     }
 
@@ -127,19 +141,24 @@ impl<'k> Kernel<'k> {
         }
     }
 
-    /// The kernel's own types, where they are whole; else why they do not tell.
-    fn whole(&self) -> Result<&'k Btf<'k>, String> {
-        match self.types {
-            None => Err("the kernel's types (BTF) are not known".to_owned()),
-            Some(_) if self.minimal => Err("this BTF is cut to what objects need, and does not tell".to_owned()),
-            Some(target) => Ok(target.vmlinux),
+    /// The kernel's own types, where they are whole or what is looked for was kept of them; else why they do not tell.
+    fn types_that_tell(&self, covers: impl FnOnce(&Coverage) -> bool) -> Result<Target<'k>, String> {
+        match (self.types, &self.minimal) {
+            (None, _) => Err("the kernel's types (BTF) are not known".to_owned()),
+            (_, Some(coverage)) if !covers(coverage) => {
+                Err("this BTF is cut to what objects need, and does not tell".to_owned())
+            }
+            (Some(target), _) => Ok(target),
         }
     }
 
-    fn enumerators(&self, which: BpfEnum) -> Result<&Enumerators, Lookup<u64>> {
-        let btf = self.whole().map_err(Lookup::Unknown)?;
-        let name = ENUMS[which as usize].0;
-        let found = self.enums[which as usize].get_or_init(|| self.read_enum(btf, name));
+    fn enumerators(&self, which: BpfEnum, of: &Enumerator) -> Result<&Enumerators, Lookup<u64>> {
+        let name = which.name();
+        let target = self.types_that_tell(|coverage| coverage.has_enumerator(name, of)).map_err(Lookup::Unknown)?;
+        let found = self.enums[which as usize].get_or_init(|| {
+            // of one that is cut nothing may be left
+            self.read_enum(target.vmlinux, name).or_else(|| self.minimal.is_some().then(Enumerators::default))
+        });
         found
             .as_ref()
             .ok_or_else(|| Lookup::Absent(format!("no enum {name} in this BTF: the kernel has no such part of BPF")))
@@ -147,21 +166,21 @@ impl<'k> Kernel<'k> {
 
     /// An enumerator by its name without prefix, and its value.
     pub(crate) fn enumerator(&self, which: BpfEnum, short: &str) -> Lookup<u64> {
-        let (name, prefix) = ENUMS[which as usize];
-        let enumerators = match self.enumerators(which) {
+        let (of, name) = (which.name(), which.whole_name(short));
+        let enumerators = match self.enumerators(which, &Enumerator::Named(name.clone())) {
             Ok(found) => found,
             Err(answer) => return answer,
         };
-        match enumerators.by_name.get(&format!("{prefix}{short}")) {
+        match enumerators.by_name.get(&name) {
             Some(&value) => Lookup::Found(value),
-            None => Lookup::Absent(format!("enum {name} has no {prefix}{short} in this BTF")),
+            None => Lookup::Absent(format!("enum {of} has no {name} in this BTF")),
         }
     }
 
     /// An enumerator by its value: its whole name.
     pub(crate) fn enumerator_at(&self, which: BpfEnum, value: u64) -> Lookup<String> {
         let (name, prefix) = ENUMS[which as usize];
-        let enumerators = match self.enumerators(which) {
+        let enumerators = match self.enumerators(which, &Enumerator::Valued(value)) {
             Ok(found) => found,
             Err(Lookup::Unknown(why)) => return Lookup::Unknown(why),
             Err(Lookup::Absent(why)) => return Lookup::Absent(why),
@@ -169,6 +188,7 @@ impl<'k> Kernel<'k> {
         };
         match enumerators.by_value.get(&value) {
             Some(found) if found.starts_with(prefix) => Lookup::Found(found.clone()),
+            _ if self.minimal.is_some() => Lookup::Absent(format!("enum {name} has no {value} in this BTF")),
             _ => {
                 let last = enumerators.by_value.keys().max().unwrap_or(&0);
                 Lookup::Absent(format!("enum {name} ends at {last} in this BTF"))
@@ -178,8 +198,8 @@ impl<'k> Kernel<'k> {
 
     /// A function's prototype, of the kernel or one of its modules.
     pub(crate) fn prototype(&self, name: &str) -> Lookup<Prototype<'k>> {
-        let target = match self.whole() {
-            Ok(_) => self.types.expect("they are known"),
+        let target = match self.types_that_tell(|coverage| coverage.has_name(name, Kind::Func)) {
+            Ok(target) => target,
             Err(why) => return Lookup::Unknown(why),
         };
         let of_modules = target.modules.iter();
@@ -197,7 +217,7 @@ impl<'k> Kernel<'k> {
         }
     }
 
-    /// Whether the BTF has functions: encoders before pahole 1.16 wrote none, and minimal BTF has none.
+    /// Whether the BTF has functions: encoders before pahole 1.16 wrote none.
     fn has_functions(&self) -> bool {
         // every kernel has it; the cheapest question that tells
         EVERY_KERNEL_HAS.iter().any(|name| !self.find(name, Kind::Func).is_empty())
@@ -225,7 +245,7 @@ impl<'k> Kernel<'k> {
 
     /// A type by name and kind.
     pub(crate) fn has_type(&self, name: &str, kind: Kind) -> Lookup<TypeId> {
-        if let Err(why) = self.whole() {
+        if let Err(why) = self.types_that_tell(|coverage| coverage.has_name(name, kind)) {
             return Lookup::Unknown(why);
         }
         match self.find(name, kind).first() {
@@ -241,11 +261,11 @@ impl<'k> Kernel<'k> {
 
     /// The prototype of a tracepoint's handler, whose first parameter is not the program's: `btf_trace_NAME`.
     pub(crate) fn tracepoint(&self, name: &str) -> Lookup<Prototype<'k>> {
-        let btf = match self.whole() {
-            Ok(btf) => btf,
+        let typedef = format!("btf_trace_{name}");
+        let btf = match self.types_that_tell(|coverage| coverage.has_name(&typedef, Kind::Typedef)) {
+            Ok(target) => target.vmlinux,
             Err(why) => return Lookup::Unknown(why),
         };
-        let typedef = format!("btf_trace_{name}");
         if let Some(&id) = self.find(&typedef, Kind::Typedef).first()
             && let Ok(pointer) = strip_modifiers_typedefs(btf, id)
             && let Ok(Type::Ptr(proto)) = btf.ty(pointer)
@@ -258,6 +278,12 @@ impl<'k> Kernel<'k> {
             true => Lookup::Unknown("this kernel's BTF does not list tracepoints (before Linux 5.5)".to_owned()),
         }
     }
+}
+
+/// Whether these types are what a tool left that does not say so, as `bpftool gen min_core_btf` does: no function, and fewer than any
+/// kernel has (CentOS 7's 3.10, without functions: 76,033).
+fn is_cut(types: &Btf<'_>) -> bool {
+    types.len() < 4096 && !types.ids().any(|id| types.kind_of(id) == Ok(Some(Kind::Func)))
 }
 
 /// A function's parameters, as its kernel's types have them.

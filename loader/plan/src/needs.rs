@@ -110,6 +110,12 @@ fn takes_context(btf: &Btf<'_>, function: &str) -> bool {
     })
 }
 
+/// The helpers that instructions call, whether they can be reached or not.
+pub(crate) fn helpers(object: &ObjectFile<'_>) -> BTreeSet<u32> {
+    let insns = object.sections().iter().flat_map(|section| &section.insns);
+    insns.filter(|insn| insn.is_call() && insn.src == 0 && insn.imm > 0).map(|insn| insn.imm as u32).collect()
+}
+
 /// What the reached instructions use.
 pub(crate) fn uses(object: &ObjectFile<'_>, code: &[Vec<Insn>], reached: &Reachable) -> Uses {
     let mut uses = Uses::default();
@@ -159,6 +165,22 @@ pub(crate) fn named<'o>(object: &'o ObjectFile<'_>, data: &str) -> BTreeSet<&'o 
 
 /// The names that an object asks the kernel's types for, with those of its relocations.
 pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
+    let mut names = declarations(object);
+    names.extend(roots(object));
+    names
+}
+
+/// What relocations begin at, and what a program may take an argument for.
+pub(crate) fn roots(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
+    let local = object.btf();
+    let roots: BTreeSet<_> = object.relocations().iter().map(|relocation| relocation.root).collect();
+    let named = |root| Some((local.name_of(root).ok()?, local.kind_of(root).ok()??));
+    let named = roots.into_iter().filter_map(named).filter(|(name, _)| !name.is_empty());
+    named.map(|(name, kind)| (btf::essential_name(name).to_owned(), kind)).collect()
+}
+
+/// Functions, tracepoints and variables.
+pub(crate) fn declarations(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
     let mut names = Vec::new();
     for kind in object.sections().iter().filter_map(|section| SectionKind::of(&section.name)) {
         let Some(target) = kind.target else { continue };
@@ -179,18 +201,18 @@ pub(crate) fn names(object: &ObjectFile<'_>) -> Vec<(String, Kind)> {
     for (section, kind) in [(".ksyms", Kind::Func), (".ksyms", Kind::Var)] {
         names.extend(extern_section(object, section).into_iter().map(|name| (name, kind)));
     }
-    // what relocations begin at, and what a program may take an argument for
-    let local = object.btf();
-    let roots: BTreeSet<_> = object.relocations().iter().map(|relocation| relocation.root).collect();
-    let named = |root| Some((local.name_of(root).ok()?, local.kind_of(root).ok()??));
-    let named = roots.into_iter().filter_map(named).filter(|(name, _)| !name.is_empty());
-    names.extend(named.map(|(name, kind)| (btf::essential_name(name).to_owned(), kind)));
     names
 }
 
 /// What the record of an event that has a class of its own is called; 3.10 calls it `ftrace_raw_`.
+const RECORDS: [&str; 2] = ["trace_event_raw_", "ftrace_raw_"];
+
 pub(crate) fn tracepoint_records(event: &str) -> impl Iterator<Item = String> {
-    ["trace_event_raw_", "ftrace_raw_"].into_iter().map(move |prefix| format!("{prefix}{event}"))
+    RECORDS.into_iter().map(move |prefix| format!("{prefix}{event}"))
+}
+
+pub(crate) fn is_tracepoint_record(name: &str) -> bool {
+    RECORDS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The maps that an object defines, in the order of its types.

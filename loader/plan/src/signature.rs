@@ -123,7 +123,7 @@ fn begins_with(kernel: &Kernel<'_>, outer: &str, inner: &str) -> bool {
     let Some(target) = kernel.types else { return false };
     let btf = target.vmlinux;
     let mut open: Vec<TypeId> = kernel.find(outer, Kind::Struct);
-    for _ in 0..16 {
+    for _ in 0..256 {
         let Some(id) = open.pop() else { return false };
         let Ok(Type::Struct(found) | Type::Union(found)) = btf.ty(id) else { continue };
         for member in found.members().flatten().filter(|member| member.offset.0 == 0) {

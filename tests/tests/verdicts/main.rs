@@ -1,8 +1,7 @@
 //! What `lcc-btf check` says of tcprt and pingtrace on real kernels, every requirement of every program, held against what
 //! bpftool reads in the same kernel's types: what is unmet is not there, and what is met is.
 //!
-//! Needs clang, bpftool, and kernels: Debian's in the cache (`cargo xtask kernels`), and BTFHub's archives in `$LCC_BTFHUB`
-//! or in `btfhub` there. `cargo xtask test --kernels` runs it; `LCC_KERNELS="6.1-amd64 btfhub"` restricts it.
+//! Needs clang, bpftool, and kernels: Debian's in the cache (`cargo xtask kernels`), and BTFHub's archives. `cargo xtask test --kernels` runs it; `LCC_KERNELS="6.1-amd64 btfhub"` restricts it.
 
 mod dump;
 
@@ -16,47 +15,16 @@ use dump::Dump;
 use lcc_btf::check::{Settings, check};
 use lcc_btf::generate::kernel::Source;
 use lcc_btf::generate::run::Silent;
+use lcc_tests::kernels;
 use plan::{Feature, Need, Requirement, Status};
-
-fn cache() -> Option<PathBuf> {
-    let of_user = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lcc"));
-    std::env::var_os("LCC_CACHE").map(PathBuf::from).or_else(of_user)
-}
-
-fn files_below(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if wanted(&entry.file_name().to_string_lossy()) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// BTFHub's archives, and Debian's kernels that have the objects' byte order.
 fn kernels() -> Vec<PathBuf> {
-    let Some(cache) = cache() else { return Vec::new() };
-    let only = std::env::var("LCC_KERNELS").ok();
-    let wants = |name: &str| only.as_deref().is_none_or(|only| only.split_whitespace().any(|one| one == name));
-    let mut found = Vec::new();
-    if wants("btfhub") {
-        let hub = std::env::var_os("LCC_BTFHUB").map_or_else(|| cache.join("btfhub"), PathBuf::from);
-        found = files_below(&hub, &|name| name.ends_with(".btf.tar.xz"));
-        if found.is_empty() {
-            eprintln!("skipped: no archives in {}", hub.display());
-        }
+    let mut found = kernels::btfhub();
+    if found.is_empty() {
+        eprintln!("skipped: no archives of BTFHub");
     }
-    for folder in std::fs::read_dir(cache.join("kernels")).into_iter().flatten().flatten() {
-        if wants(&folder.file_name().to_string_lossy()) {
-            found.extend(files_below(&folder.path().join("boot"), &|name| name.starts_with("vmlinux")));
-        }
-    }
+    found.extend(kernels::debian());
     found.retain(|path| {
         let mut start = [0; 6];
         let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
@@ -74,10 +42,8 @@ fn kernels() -> Vec<PathBuf> {
 fn dump(kernel: &Path, scratch: &Path) -> Dump {
     let file = match kernel.extension().is_some_and(|extension| extension == "xz") {
         true => {
-            let content = Command::new("tar").arg("-xJOf").arg(kernel).output().expect("running tar");
-            assert!(content.status.success(), "tar: {}", kernel.display());
             let file = scratch.join("types.btf");
-            std::fs::write(&file, content.stdout).expect("writing");
+            std::fs::write(&file, kernels::unpack(kernel)).expect("writing");
             file
         }
         false => kernel.to_owned(),

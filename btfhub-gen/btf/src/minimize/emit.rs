@@ -214,6 +214,20 @@ impl<'p, 't> Plan<'p, 't> {
                 let result = self.map(to)?;
                 builder.func_proto(result, parameters)
             }
+            Kind::Func | Kind::Var => {
+                let to = self.map(to)?;
+                match self.btf.ty(id)? {
+                    Type::Func { linkage, .. } => builder.func(name, to, linkage),
+                    Type::Var { linkage, .. } => builder.var(name, to, linkage),
+                    _ => {
+                        return Err(Error::WrongKind {
+                            id,
+                            found: record.info.kind(),
+                            expected: "function or variable",
+                        });
+                    }
+                }
+            }
             found => return Err(Error::WrongKind { id, found, expected: "type that an access can go through" }),
         })
     }

@@ -16,7 +16,9 @@
 //! - Where several candidates match the same relocations with the same results, the first. Where they match different ones
 //!   or disagree, all that match, as libbpf compares them and leaves out those that did not match before.
 //! - A candidate that does not match is left out, unless its absence would let another one match.
+//! - What is looked up by name, where that is asked for ([`ByName`]).
 
+mod by_name;
 mod emit;
 mod keep;
 
@@ -32,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::object_file::ObjectFile;
 use crate::parse::Btf;
 use crate::raw::{ByteSize, TypeId};
+pub use by_name::{ByName, Enumerator};
 use keep::{Keep, Marker};
 
 /// The minimal BTF of a kernel for some objects.
@@ -54,30 +57,38 @@ pub struct Minimized {
 /// Malformed types, a kept name that is not UTF-8, or [`Error::NotMinimizable`] where the result would not resolve like
 /// the whole. A relocation that cannot be resolved is no error: see [`Minimized::resolutions`].
 pub fn minimize(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minimized> {
-    minimize_as(target, objects, emit::emit)
+    minimize_as(target, objects, &ByName::default(), emit::emit)
 }
 
-/// As [`minimize`], with all that is needed of the modules in the one BTF, as `btf_custom_path` takes it.
+/// As [`minimize`], with all that is needed of the modules in the one BTF, as `btf_custom_path` takes it, and with what is looked up
+/// by name.
 ///
 /// # Errors
 /// As for [`minimize`].
-pub fn minimize_merged(target: &Target<'_>, objects: &[ObjectFile<'_>]) -> Result<Minimized> {
-    minimize_as(target, objects, emit::emit_merged)
+pub fn minimize_merged(target: &Target<'_>, objects: &[ObjectFile<'_>], by_name: &ByName) -> Result<Minimized> {
+    minimize_as(target, objects, by_name, emit::emit_merged)
 }
 
 fn minimize_as(
     target: &Target<'_>,
     objects: &[ObjectFile<'_>],
+    by_name: &ByName,
     emit: fn(&Target<'_>, &Keep, &str) -> Result<emit::Emitted>,
 ) -> Result<Minimized> {
     let candidates = core_relo::search_candidates(target, objects);
     let questions: Vec<Questions<'_, '_>> =
         objects.iter().map(|object| Questions::ask(object, target, &candidates)).collect();
-    let stamp = Coverage::of(objects).to_string();
+    // of types that are cut already nothing is absent but what was looked for
+    let by_name = match Coverage::read(target.vmlinux) {
+        Some(coverage) => &by_name.covered(&coverage),
+        None => by_name,
+    };
+    let stamp = Coverage::of(objects).with(by_name).to_string();
     let resolutions: Vec<Vec<Resolution>> = questions.iter().map(Questions::resolve_all).collect();
     let mut whole = Vec::new();
     loop {
-        let keep = choose(target, objects, &questions, &whole)?;
+        let mut keep = choose(target, objects, &questions, &whole)?;
+        by_name.keep(target, &mut keep)?;
         let emitted = emit(target, &keep, &stamp)?;
         let differing = check(&emitted, target, objects, &resolutions)?;
         if differing.is_empty() {

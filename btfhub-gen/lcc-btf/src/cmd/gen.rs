@@ -20,7 +20,13 @@ pub fn run(args: &Gen, verbose: u8) -> Result<ExitCode> {
     let to_stdout = destination == Destination::Stdout;
     let settings = Settings {
         destination,
-        wanted: Wanted { source: args.from.into(), compat: args.compat.0, surface: args.surface, strict: args.strict },
+        wanted: Wanted {
+            source: args.from.into(),
+            compat: args.compat.0,
+            surface: args.surface,
+            plan: args.plan,
+            strict: args.strict,
+        },
         objects: Objects::read(&args.obj)?,
         jobs: jobs(args.jobs),
         modules: args.modules,

@@ -4,8 +4,9 @@ use std::io::Read;
 use std::sync::Arc;
 
 use btf::core_relo::{self, Target};
+use btf::minimize::{self, ByName};
 use btf::object_file::ObjectFile;
-use btf::{Btf, Kind, minimize};
+use btf::{Btf, Kind};
 use dwarf::{Base, Compat, Compression};
 use pack::KernelId;
 
@@ -34,6 +35,8 @@ pub struct Wanted {
     pub compat: Compat,
     /// Whether the attach surface is wanted.
     pub surface: bool,
+    /// Whether what the loader's plan looks up is kept besides what the objects' relocations need.
+    pub plan: bool,
     /// Whether anything that is not quite right is a failure.
     pub strict: bool,
 }
@@ -134,7 +137,7 @@ pub fn make(
         made.types_out = whole.len();
         made.btf = full.to_vec();
     } else {
-        cut(&mut made, &whole, &split, objects)?;
+        cut(&mut made, &whole, &split, objects, wanted.plan)?;
         let result = Btf::parse(&made.btf).map_err(Error::btf(&made.origin))?;
         check_kinds(&result, wanted.compat, &made.origin)?;
         made.types_out = result.len();
@@ -151,13 +154,20 @@ pub fn make(
 
 /// Cuts the whole BTF down to what the objects need. What they need of modules goes into the kernel's: libbpf looks at no
 /// modules where it is given a `btf_custom_path`.
-fn cut(made: &mut Made, whole: &Arc<Btf<'_>>, split: &[MadeModule], objects: &[ObjectFile<'_>]) -> Result<(), Error> {
+fn cut(
+    made: &mut Made,
+    whole: &Arc<Btf<'_>>,
+    split: &[MadeModule],
+    objects: &[ObjectFile<'_>],
+    for_plan: bool,
+) -> Result<(), Error> {
     let parse = |module: &'_ MadeModule| Btf::parse_split_owned(module.btf.clone(), whole.clone());
     let parsed = split.iter().map(parse).collect::<Result<Vec<_>, _>>().map_err(Error::btf(&made.origin))?;
     let modules: Vec<core_relo::Module<'_>> =
         split.iter().zip(&parsed).map(|(module, btf)| core_relo::Module { name: &module.name, btf }).collect();
     let target = Target { vmlinux: whole, modules: &modules };
-    let minimized = minimize::minimize_merged(&target, objects).map_err(Error::btf(&made.origin))?;
+    let by_name = if for_plan { plan::lookups(objects, &target) } else { ByName::default() };
+    let minimized = minimize::minimize_merged(&target, objects, &by_name).map_err(Error::btf(&made.origin))?;
     let fates = objects.iter().zip(&minimized.resolutions);
     made.objects = fates.map(|(o, r)| ObjectRecord::of(&core_relo::report(o, &target, r))).collect();
     made.btf = minimized.btf;

@@ -258,7 +258,8 @@ impl Run<'_> {
         let input = &unit.input;
         let Settings { wanted, objects, id, destination, .. } = self.settings;
         let mut key = KeyHasher::new();
-        key.part(format!("{:?} {:?} {} {}", wanted.source, wanted.compat, wanted.surface, wanted.strict).as_bytes());
+        let Wanted { source, compat, surface, plan, strict } = wanted;
+        key.part(format!("{source:?} {compat:?} {surface} {plan} {strict}").as_bytes());
         if let Destination::Layout { compress, .. } = destination {
             key.part(format!("{compress:?}").as_bytes());
         }

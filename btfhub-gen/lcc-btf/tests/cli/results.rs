@@ -18,7 +18,7 @@ fn the_bytes_do_not_depend_on_the_jobs() {
     let dir = TempDir::new().unwrap();
     kernels(dir.path());
     let Some(()) = objects(dir.path()) else { return };
-    check_jobs(dir.path(), "in", &["--obj", "good.o", "--surface"], 0);
+    check_jobs(dir.path(), "in", &["--obj", "good.o", "--surface", "--plan"], 0);
     check_jobs(dir.path(), "in", &["--surface", "--compress", "tar-xz"], 0);
 }
 

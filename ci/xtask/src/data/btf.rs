@@ -38,7 +38,11 @@ pub(super) fn run() -> Result<()> {
     // With what it keeps for resuming beside it: not in the checkout.
     let made = workspace::create(workspace::target()?.join("data"))?.join("debian.pack");
     let mut generate = process::command(&lcc_btf, &workspace::root()?);
-    generate.arg("gen").args(packages.iter().map(|package| &package.deb)).arg("--json").arg("--pack").arg(&made);
+    generate
+        .arg("gen")
+        .args(packages.iter().map(|package| &package.deb))
+        .args(["--plan", "--json", "--pack"])
+        .arg(&made);
     for object in &objects {
         generate.arg("--obj").arg(object);
     }
