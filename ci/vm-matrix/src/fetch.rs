@@ -297,11 +297,15 @@ impl Store {
         records.get(kernel).cloned().ok_or_else(|| anyhow!("it was never fetched, and the registry is not asked"))
     }
 
-    /// Notes what a kernel was found to be.
-    fn record(&self, kernel: &str, resolved: Resolved) -> Result<()> {
+    /// Notes what a kernel was found to be. The debug package that is known of the same image stays known: another entry of the
+    /// kernel may need it, and have been first.
+    fn record(&self, kernel: &str, mut resolved: Resolved) -> Result<()> {
         let _lock = kept::lock(&self.cache.join("matrix"))?;
         let path = self.records();
         let mut records = read_records(&path)?;
+        if let Some(known) = records.remove(kernel).filter(|known| known.image.sha256 == resolved.image.sha256) {
+            resolved.debug = resolved.debug.or(known.debug);
+        }
         records.insert(kernel.to_owned(), resolved);
         let text = serde_json::to_vec_pretty(&records).context("write JSON")?;
         let mut file = tempfile::NamedTempFile::new_in(self.cache.join("matrix")).context("a temporary file")?;
@@ -432,6 +436,28 @@ pub fn programs(store: &Store, architecture: Architecture, packages: &[&str]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 6.1-686-pae is booted with its DWARF, and 6.1-686-pae+packed without: in whichever order, both are there offline.
+    #[test]
+    fn a_debug_package_is_not_forgotten_by_an_entry_that_needs_none() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::open(cache.path(), true).unwrap();
+        let found = |name: &str, version: &str| Found {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "i386".to_owned(),
+            size: 1,
+            sha256: format!("{name} {version}"),
+        };
+        let debug = || Some(found("debug", "1"));
+        let known = || store.resolved("6.1-686-pae").unwrap().debug.map(|debug| debug.version);
+        store.record("6.1-686-pae", Resolved { image: found("image", "1"), debug: debug() }).unwrap();
+        store.record("6.1-686-pae", Resolved { image: found("image", "1"), debug: None }).unwrap();
+        assert_eq!(known().as_deref(), Some("1"));
+        // that of another image is not this one's
+        store.record("6.1-686-pae", Resolved { image: found("image", "2"), debug: None }).unwrap();
+        assert_eq!(known(), None);
+    }
 
     #[test]
     fn releases_are_told_from_their_names() {

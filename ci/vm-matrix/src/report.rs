@@ -100,10 +100,11 @@ fn program_names<'e>(entries: &'e [EntryResult], object: &str) -> Vec<&'e str> {
 
 /// A time as people read it.
 fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
     match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s if s < 9.95 => format!("{s:.1} s"),
+        _ if whole < 120 => format!("{whole} s"),
+        _ => format!("{} min {} s", whole / 60, whole % 60),
     }
 }
 

@@ -126,3 +126,9 @@ fn shards_results_are_one_machines() {
     assert_eq!((merged.jobs, merged.seconds), (4, whole.seconds));
     assert!(!merged.passed() && merged.entries[0].passed() && merged.entries[2].passed());
 }
+
+#[test]
+fn times_are_rounded_as_a_whole() {
+    let texts = [9.94, 9.96, 119.4, 119.6, 179.7].map(duration);
+    assert_eq!(texts, ["9.9 s", "10 s", "119 s", "2 min 0 s", "3 min 0 s"]);
+}
