@@ -173,11 +173,11 @@ impl Results {
         self.entries.iter().all(EntryResult::passed)
     }
 
-    /// The results of several machines, each with its share of the entries: in the order of the catalogue, as one machine would have
-    /// them. Times are those of the slowest.
-    pub fn merge(parts: Vec<Results>, order: &[Entry]) -> Results {
+    /// The results of several machines, each with its share of the entries that were `asked` for: in their order, as one machine would
+    /// have them. Times are those of the slowest. An entry that none of them has is a failed one: its machine may have died.
+    pub fn merge(parts: Vec<Results>, asked: &[Entry]) -> Results {
         let mut merged = Results::default();
-        let places: BTreeMap<&str, usize> = order.iter().enumerate().map(|(at, entry)| (&*entry.name, at)).collect();
+        let places: BTreeMap<&str, usize> = asked.iter().enumerate().map(|(at, entry)| (&*entry.name, at)).collect();
         for part in parts {
             merged.date = merged.date.max(part.date);
             merged.emulator = part.emulator;
@@ -187,6 +187,12 @@ impl Results {
             merged.seconds = merged.seconds.max(part.seconds);
             merged.entries.extend(part.entries);
         }
+        let missing = |entry: &&Entry| !merged.entries.iter().any(|one| one.name == entry.name);
+        let failures = || vec!["none of the merged results has it".to_owned()];
+        let missing: Vec<EntryResult> = (asked.iter().filter(missing))
+            .map(|entry| EntryResult { failures: failures(), ..EntryResult::of(entry) })
+            .collect();
+        merged.entries.extend(missing);
         merged.entries.sort_by_key(|entry| places.get(&*entry.name).copied().unwrap_or(usize::MAX));
         merged
     }

@@ -54,8 +54,8 @@ pub(crate) struct Args {
     /// This machine's share, of N in all that are given the same arguments: 0/4 to 3/4.
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
-    /// Run nothing: make one report of those that shards wrote (results.json); repeatable.
-    #[arg(long, value_name = "FILE")]
+    /// Run nothing: make one report of those that shards wrote (results.json); repeatable. What none of them has is a failure.
+    #[arg(long, value_name = "FILE", conflicts_with = "shard")]
     merge: Vec<PathBuf>,
     /// Ask no registry: all is in the cache.
     #[arg(long)]
@@ -92,7 +92,9 @@ fn passes(args: &Args) -> Result<bool> {
     let all = catalogue::read(KERNELS)?;
     let results = match args.merge.as_slice() {
         [] => boot(args, &all, &out)?,
-        parts => Results::merge(parts.iter().map(|path| Results::read(path)).collect::<Result<_>>()?, &all),
+        parts => {
+            Results::merge(parts.iter().map(|path| Results::read(path)).collect::<Result<_>>()?, &asked(args, &all)?)
+        }
     };
     results.write(&out)?;
     if args.docs {
