@@ -8,6 +8,8 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use page::page;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use vm_guest::words::Program;
 
@@ -76,15 +78,9 @@ fn observed(entry: &EntryResult, program: &Program) -> String {
     }
 }
 
-/// The objects of a run, in the order of their first appearance.
-fn objects(entries: &[EntryResult]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for object in entries.iter().flat_map(|entry| &entry.objects) {
-        if !names.contains(&&*object.object) {
-            names.push(&object.object);
-        }
-    }
-    names
+/// The objects of a run, by name.
+fn objects(entries: &[EntryResult]) -> BTreeSet<&str> {
+    entries.iter().flat_map(|entry| &entry.objects).map(|object| &*object.object).collect()
 }
 
 /// An object's programs on an entry.

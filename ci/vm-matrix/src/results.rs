@@ -27,6 +27,9 @@ pub struct Results {
     pub build_seconds: f64,
     /// Of all machines, with what is fetched for them.
     pub seconds: f64,
+    /// What is to be known of an object by who reads the report: by its name, a sentence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub about: BTreeMap<String, String>,
     /// The entries, in the order of the catalogue.
     pub entries: Vec<EntryResult>,
 }
@@ -126,7 +129,7 @@ impl EntryResult {
 
     /// Of how many programs the plan said that it does not know.
     pub fn unknown(&self) -> usize {
-        self.objects.iter().flat_map(|object| &object.programs).filter(|program| program.predicted == "unknown").count()
+        self.objects.iter().map(Verified::unknown).sum()
     }
 
     /// How many programs were held against the kernel.
@@ -185,6 +188,7 @@ impl Results {
             merged.jobs += part.jobs;
             merged.build_seconds = merged.build_seconds.max(part.build_seconds);
             merged.seconds = merged.seconds.max(part.seconds);
+            merged.about.extend(part.about);
             merged.entries.extend(part.entries);
         }
         let missing = |entry: &&Entry| !merged.entries.iter().any(|one| one.name == entry.name);

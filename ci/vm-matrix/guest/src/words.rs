@@ -131,6 +131,13 @@ pub struct Verified {
     pub programs: Vec<Program>,
 }
 
+impl Verified {
+    /// Of how many programs the plan said that it does not know.
+    pub fn unknown(&self) -> usize {
+        self.programs.iter().filter(|program| program.predicted == "unknown").count()
+    }
+}
+
 /// A program: what the plan said of it, and what the kernel did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

@@ -167,7 +167,11 @@ fn features(out: &mut String, results: &Results) {
 
 /// A program on the kernels where it does the same, for the same reason.
 fn object_table(out: &mut String, results: &Results, object: &str) {
-    let _ = writeln!(out, "## {object}\n\n| program | works | does not work, and why |\n|---|--:|---|");
+    let _ = writeln!(out, "## {object}\n");
+    if let Some(about) = results.about.get(object) {
+        let _ = writeln!(out, "{about}\n");
+    }
+    out.push_str("| program | works | does not work, and why |\n|---|--:|---|\n");
     for name in program_names(&results.entries, object) {
         let mut why: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         let (mut works, mut all) = (0, 0);

@@ -87,7 +87,9 @@ fn kernels(out: &mut String, results: &Results) {
 
 fn grid(out: &mut String, results: &Results, object: &str) {
     let names = program_names(&results.entries, object);
-    let _ = write!(out, "<h2>{}</h2>\n<table><thead><tr><th>entry</th><th>object</th><th>BTF</th>", escaped(object));
+    let about = results.about.get(object).map_or_else(String::new, |about| format!("<p>{}</p>\n", escaped(about)));
+    let _ =
+        write!(out, "<h2>{}</h2>\n{about}<table><thead><tr><th>entry</th><th>object</th><th>BTF</th>", escaped(object));
     for name in &names {
         let _ = write!(out, "<th class=\"across\">{}</th>", escaped(name));
     }

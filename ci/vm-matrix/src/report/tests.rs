@@ -94,6 +94,7 @@ fn results() -> Results {
         jobs: 2,
         build_seconds: 61.0,
         seconds: 1234.5,
+        about: [("tcprt.o".to_owned(), "What <it> is.".to_owned())].into(),
         entries: vec![good, bad, planned],
     }
 }

@@ -121,6 +121,9 @@ pub(crate) fn objects() -> Result<Vec<PathBuf>> {
     Ok(objects)
 }
 
+/// What the object with a program of every kind is called.
+pub(crate) const ZOO: &str = "zoo.o";
+
 /// The object with a program of every kind.
 ///
 /// # Errors
