@@ -557,8 +557,11 @@ fn check_fast_open(holds: bool) {
             check_times(&served[1]);
             check_times(&asked[1]);
             let service = SERVICE.as_micros() as u64..=at_most(SERVICE);
-            // when it came is not known where the answer is the first that is seen
-            assert!(service.contains(&served[0].service_us) || holds && served[0].joined, "{events:#?}");
+            // where it came is not seen, the end of the handshake is taken, and the server may be at it since (7.3.4, by kprobes)
+            let late = served[0].start_ns.saturating_sub(asked[0].start_ns) / 1_000;
+            assert!(service.contains(&served[0].service_us) || served[0].joined, "{events:#?}");
+            // or the answer, if that is the first that is seen
+            assert!(service.contains(&(served[0].service_us + late)) || holds && served[0].joined, "{events:#?}");
             assert!(service.contains(&asked[0].service_us) && asked[0].joined, "{events:#?}");
             let end = of_kind(&events, Kind::End)[0];
             assert_eq!((end.received_bytes, end.sent_bytes), (early + later, 2 * response));
