@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use lcc_vm::boot::{Accelerator, End, Limits};
 use lcc_vm::catalogue::{self, Architecture, Entry, KERNELS};
 use lcc_vm::fetch::Store;
-use lcc_vm::results::Results;
+use lcc_vm::results::{EntryResult, Results};
 use lcc_vm::run::{self, Kit, Options};
 
 use crate::{cargo, process, setup, workspace};
@@ -90,15 +90,12 @@ fn passes(args: &Args) -> Result<bool> {
     };
     let out = workspace::create(out)?;
     let all = catalogue::read(KERNELS)?;
-    let mut results = match args.merge.as_slice() {
+    let results = match args.merge.as_slice() {
         [] => boot(args, &all, &out)?,
         parts => {
             Results::merge(parts.iter().map(|path| Results::read(path)).collect::<Result<_>>()?, &asked(args, &all)?)
         }
     };
-    if args.object.is_empty() {
-        judge_own(&mut results);
-    }
     results.write(&out)?;
     if args.docs {
         let docs = workspace::root()?.join("docs/compatibility.md");
@@ -125,21 +122,17 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Says what the object of every kind is; and of the agents the plan has to know everything: that it does not know is a failure.
-fn judge_own(results: &mut Results) {
-    let zoo = kits::ZOO.to_owned();
-    let about = "A program of every kind that a plan has to judge, made for tests, some of them for what no kernel has: as a whole it \
-                 works nowhere.";
-    for entry in &mut results.entries {
-        for object in entry.objects.iter().filter(|object| object.object != zoo) {
-            let unknown = object.unknown();
-            let failure = format!("{}: {unknown} programs could not be predicted", object.object);
-            if unknown > 0 && !entry.failures.contains(&failure) {
-                entry.failures.push(failure);
-            }
+/// What is to be known of the object of every kind.
+const ABOUT_ZOO: &str = "A program of every kind that a plan has to judge, made for tests, some of them for what no kernel has: as a whole \
+                         it works nowhere.";
+
+/// Of the agents the plan has to know everything: that it does not know is a failure.
+fn judge_agents(entries: &mut [EntryResult]) {
+    for entry in entries {
+        for object in entry.objects.iter().filter(|object| object.object != kits::ZOO && object.unknown() > 0) {
+            entry.failures.push(format!("{}: {} programs could not be predicted", object.object, object.unknown()));
         }
     }
-    results.about.insert(zoo, about.to_owned());
 }
 
 /// Boots what is asked for.
@@ -185,11 +178,16 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
     }
     let booting = Instant::now();
     let cancelled = run::cancelled_by_signals()?;
-    let results = run::run(&entries, &kits, &store, &options, &cancelled);
+    let mut results = run::run(&entries, &kits, &store, &options, &cancelled);
     if cancelled.load(Ordering::Relaxed) {
         bail!("interrupted");
     }
     let seconds = booting.elapsed().as_secs_f64();
+    let mut about = BTreeMap::new();
+    if args.object.is_empty() {
+        judge_agents(&mut results);
+        about.insert(kits::ZOO.to_owned(), ABOUT_ZOO.to_owned());
+    }
     eprintln!("matrix: {build_seconds:.0} s to build, {seconds:.0} s to run");
     Ok(Results {
         date: process::stdout_of(process::command("date", std::path::Path::new("/")).args(["-u", "+%F"]))?
@@ -200,7 +198,7 @@ fn boot(args: &Args, all: &[Entry], out: &std::path::Path) -> Result<Results> {
         jobs: options.jobs,
         build_seconds,
         seconds,
-        about: BTreeMap::new(),
+        about,
         entries: results,
     })
 }
@@ -264,4 +262,39 @@ fn check_faults(all: &[Entry], kits: &BTreeMap<Architecture, Kit>, store: &Store
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_guest::words::{Program, Verified};
+
+    use super::*;
+
+    #[test]
+    fn agents_programs_have_to_be_predicted() {
+        let object = |name: &str, predicted: &str| Verified {
+            object: name.to_owned(),
+            outcome: "unknown".to_owned(),
+            btf: None,
+            places: Vec::new(),
+            programs: vec![Program {
+                program: "a".to_owned(),
+                section: "kprobe/a".to_owned(),
+                predicted: predicted.to_owned(),
+                enabled: false,
+                why: Vec::new(),
+                refused: None,
+                silently: false,
+                differs: false,
+            }],
+        };
+        let of = |objects| EntryResult { objects, ..EntryResult::default() };
+        let mut entries = [
+            of(vec![object("tcprt.o", "met"), object(kits::ZOO, "unknown")]),
+            of(vec![object("pingtrace.o", "unmet"), object("tcprt.o", "unknown")]),
+        ];
+        judge_agents(&mut entries);
+        assert!(entries[0].passed());
+        assert_eq!(entries[1].failures, ["tcprt.o: 1 programs could not be predicted"]);
+    }
 }
